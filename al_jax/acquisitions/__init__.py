@@ -1,0 +1,34 @@
+"""Acquisition functions: pointwise scores, the combinators that lift them, and methods that choose whole batches."""
+
+from al_jax.acquisitions.acquire import acquire
+from al_jax.acquisitions.core_set import core_set
+from al_jax.acquisitions.prefilter import prefilter
+from al_jax.acquisitions.random import random
+from al_jax.acquisitions.scores import (
+    bald,
+    entropy,
+    least_confidence,
+    margin,
+    mean_kl,
+    mean_std,
+    variation_ratio,
+    vote_entropy,
+)
+from al_jax.acquisitions.top_k import stochastic_top_k, top_k
+
+__all__ = [
+    "acquire",
+    "bald",
+    "core_set",
+    "entropy",
+    "least_confidence",
+    "margin",
+    "mean_kl",
+    "mean_std",
+    "prefilter",
+    "random",
+    "stochastic_top_k",
+    "top_k",
+    "variation_ratio",
+    "vote_entropy",
+]

@@ -1,0 +1,16 @@
+"""Random acquisition, the mandatory baseline."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from al_jax.acquisitions.top_k import top_k
+from al_jax.types import Acquisition, Inputs, Round
+
+
+def random() -> Acquisition:
+    """Acquire B rows uniformly at random. The network is never evaluated on the pool: all rows tie, by constant scores."""
+
+    def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, " n"]:
+        return jnp.zeros(rows.shape)
+
+    return top_k(lambda log_probs: log_probs)._replace(summarise=summarise)

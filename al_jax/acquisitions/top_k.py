@@ -1,0 +1,62 @@
+"""Lifts a pointwise score to an acquisition: the B best rows, exactly or with Gumbel noise."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from al_jax.pool import best
+from al_jax.types import Acquired, Acquisition, Inputs, PRNGKey, Round, ScoreFn
+
+
+def pointwise(score: ScoreFn) -> Callable[[Round, Inputs, Array], Array]:
+    """The `summarise` of a score: one float per row, so that a pool of any size streams in constant memory."""
+
+    def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, " n"]:
+        return score(round.functions(x).log_probs)
+
+    return summarise
+
+
+def top_k(score: ScoreFn) -> Acquisition:
+    """Acquire the B rows with the highest `score(log_probs [..., K, C]) -> [...]`; ties are broken at random."""
+
+    def select(key: PRNGKey, round: Round, summary: Array, available: Array, batch_size: int) -> Acquired:
+        return Acquired(*best(key, summary, available, batch_size))
+
+    return Acquisition(pointwise(score), select)
+
+
+def stochastic_top_k(
+    score: ScoreFn, kind: Literal["power", "softmax", "softrank"] = "power", coldness: float = 1.0
+) -> Acquisition:
+    """Sample B rows without replacement by Gumbel top-k (Kirsch et al. 2023, "Stochastic Batch Acquisition", table 1).
+
+    Row i is drawn with probability proportional to s_i^coldness ("power"; scores must not be negative, and below 0 count
+    as 0), exp(coldness * s_i) ("softmax"), or rank_i^-coldness ("softrank", the best row has rank 1).
+    `Acquired.scores` are the unperturbed scores. ValueError for an unknown kind or a negative coldness.
+    """
+    if kind not in ("power", "softmax", "softrank"):
+        raise ValueError(f"kind={kind!r}: expected 'power', 'softmax' or 'softrank'")
+    if coldness < 0:
+        raise ValueError(f"coldness={coldness}: expected at least 0")
+
+    def log_weights(key: PRNGKey, scores: Array, available: Array) -> Array:
+        if kind == "power":
+            return coldness * jnp.log(jnp.maximum(scores, 0.0))
+        if kind == "softmax":
+            return coldness * scores
+        order, _ = best(key, scores, available, len(scores))
+        ranks = jnp.zeros(len(scores)).at[order].set(jnp.arange(1, len(scores) + 1, dtype=jnp.float32))
+        return -coldness * jnp.log(ranks)
+
+    def select(key: PRNGKey, round: Round, summary: Array, available: Array, batch_size: int) -> Acquired:
+        rank_key, gumbel_key, tie_key = jax.random.split(key, 3)
+        weights = log_weights(rank_key, summary, available)
+        perturbed = weights + jax.random.gumbel(gumbel_key, summary.shape)
+        chosen, _ = best(tie_key, perturbed, available, batch_size)
+        return Acquired(chosen, jnp.where(available[chosen], summary[chosen], -jnp.inf))
+
+    return Acquisition(pointwise(score), select)

@@ -1,0 +1,33 @@
+"""Information-theoretic quantities in nats, computed from log-probabilities in log space."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def log_mean_exp(log_probs: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
+    """`log mean exp` over one axis; -inf (probability 0) is legal."""
+    return jax.nn.logsumexp(log_probs, axis=axis) - jnp.log(log_probs.shape[axis])
+
+
+def log_marginal(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n C"]:
+    """log p(y|x) = log E_w p(y|x, w): the mean over posterior samples."""
+    return log_mean_exp(log_probs, axis=-2)
+
+
+def entropy(log_p: Float[Array, "*n C"]) -> Float[Array, "*n"]:
+    """H[p] = -sum_c p_c log p_c in nats, `[..., C] -> [...]`, with 0 log 0 = 0 in the value and in the gradient."""
+    possible = log_p > -jnp.inf
+    safe = jnp.where(possible, log_p, 0.0)
+    terms = jnp.where(possible, jnp.exp(safe) * safe, 0.0)
+    return -jnp.sum(terms, axis=-1)
+
+
+def mutual_information(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n"]:
+    """I(y; w | x) = H[E_w p] - E_w H[p] in nats, `[..., K, C] -> [...]`.
+
+    It lies in [0, min(log K, log C)]; float32 leaves that interval by some 5e-7, hence the clip.
+    """
+    num_samples, num_classes = log_probs.shape[-2:]
+    information = entropy(log_marginal(log_probs)) - jnp.mean(entropy(log_probs), axis=-1)
+    return jnp.clip(information, 0.0, jnp.log(min(num_samples, num_classes)))

@@ -1,0 +1,37 @@
+"""A multi-layer perceptron with dropout after every hidden layer."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+
+class MLP(nn.Module):
+    """Flatten, normalise, hidden layers with ReLU and dropout, logits: `x [n, ...] -> [n, C]`.
+
+    Attributes:
+      num_classes: C, the width of the last layer.
+      hidden: widths of the hidden layers; the last hidden layer is the `features`.
+      dropout: rate after each hidden layer; 0 leaves no dropout layer in the network.
+      mean, std: of the raw inputs; they are cast to float32 and then normalised.
+      dense: layer constructor, `VariationalDense` for a network with weight uncertainty.
+    """
+
+    num_classes: int
+    hidden: Sequence[int] = (128, 128)
+    dropout: float = 0.5
+    mean: float = 0.0
+    std: float = 1.0
+    dense: Callable[..., nn.Module] = nn.Dense
+
+    @nn.compact
+    def __call__(self, x: Shaped[Array, "n ..."], train: bool = False) -> Float[Array, "n C"]:
+        """Return logits; `train` switches dropout on."""
+        x = (x.astype(jnp.float32).reshape(len(x), -1) - self.mean) / self.std
+        for width in self.hidden:
+            x = nn.relu(self.dense(width)(x))
+            if self.dropout:
+                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        self.sow("intermediates", "features", x)
+        return self.dense(self.num_classes)(x)

@@ -1,0 +1,44 @@
+"""Ensembles of any posterior: of points a deep ensemble, of MC-dropout networks DEBAL."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from al_jax.types import Data, Inputs, Posterior, Predictions, PRNGKey
+
+
+def ensemble(posterior: Posterior, members: int) -> Posterior:
+    """`members` independent copies of `posterior`, trained and evaluated by one `vmap`.
+
+    `ensemble(point(...), 5)` is a deep ensemble (Lakshminarayanan et al. 2017; Beluch et al. 2018), and
+    `ensemble(mc_dropout(...), 3)` is DEBAL (Pop & Fulop 2018). Every member gives ceil(num_samples / members) draws,
+    or the one it has. `point`, `features` and `extras` are those of member 0. ValueError when members < 1.
+    """
+    if members < 1:
+        raise ValueError(f"members={members}: expected at least 1")
+
+    def init(key: PRNGKey, x: Inputs) -> Any:
+        return jax.vmap(posterior.init, in_axes=(0, None))(jax.random.split(key, members), x)
+
+    def fit(key: PRNGKey, state: Any, data: Data) -> tuple[Any, dict[str, Array]]:
+        state, info = jax.vmap(posterior.fit, in_axes=(0, 0, None))(jax.random.split(key, members), state, data)
+        finite = info.pop("finite").all()
+        return state, {**{name: value.mean() for name, value in info.items()}, "finite": finite}
+
+    def sample(key: PRNGKey, state: Any, num_samples: int) -> Any:
+        a_member = -(-num_samples // members)
+        return jax.vmap(posterior.sample, in_axes=(0, 0, None))(jax.random.split(key, members), state, a_member)
+
+    def predict(state: Any, draws: Any, x: Inputs) -> Predictions:
+        of_member = jax.vmap(posterior.predict, in_axes=(0, 0, None))(state, draws, x)
+        first = posterior.predict(*jax.tree.map(lambda leaf: leaf[0], (state, draws)), x)
+
+        def join(stacked: Array, single: Array) -> Array:  # [members, n, ..., k, C] -> [n, ..., members * k, C]
+            moved = jnp.moveaxis(stacked, 0, -3)
+            return moved.reshape(*single.shape[:-2], -1, single.shape[-1])
+
+        return first._replace(log_probs=join(of_member.log_probs, first.log_probs))
+
+    return Posterior(init, fit, sample, predict)

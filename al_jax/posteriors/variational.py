@@ -1,0 +1,98 @@
+"""Mean-field variational inference over a network's weights (Bayes by backprop)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from al_jax.models.forward import forward, forward_rows
+from al_jax.models.layers import Gaussian
+from al_jax.posteriors.point import point
+from al_jax.training import Training, train
+from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predictions, PRNGKey
+
+
+def is_gaussian(leaf: Any) -> bool:
+    """Whether a node of the parameters is a `Gaussian`, to be treated as one leaf."""
+    return isinstance(leaf, Gaussian)
+
+
+def kl_divergence(params: Any, prior_std: float) -> Float[Array, ""]:
+    """KL(q || N(0, prior_std^2)) in nats, in closed form, summed over all `Gaussian` parameters; others have no prior."""
+
+    def kl(q: Any) -> Array:
+        if not is_gaussian(q):
+            return jnp.zeros(())
+        ratio = (jnp.square(q.std) + jnp.square(q.mean)) / prior_std**2
+        return 0.5 * jnp.sum(ratio - 1.0) - jnp.sum(jnp.log(q.std / prior_std))
+
+    return sum((kl(q) for q in jax.tree.leaves(params, is_leaf=is_gaussian)), jnp.zeros(()))
+
+
+def draw_weights(key: PRNGKey, params: Any) -> Any:
+    """One draw of all weights, `params -> params`: every `Gaussian`'s mean is replaced by a sample, all else stays."""
+    leaves, structure = jax.tree.flatten(params, is_leaf=is_gaussian)
+    keys = jax.random.split(key, len(leaves))
+
+    def draw(key: PRNGKey, leaf: Any) -> Any:
+        if not is_gaussian(leaf):
+            return leaf
+        return leaf._replace(mean=leaf.mean + leaf.std * jax.random.normal(key, leaf.mean.shape, leaf.mean.dtype))
+
+    return jax.tree.unflatten(structure, [draw(k, leaf) for k, leaf in zip(keys, leaves, strict=True)])
+
+
+def variational(
+    module: nn.Module,
+    likelihood: Likelihood,
+    training: Training,
+    *,
+    prior_std: float = 1.0,
+    temperature: float = 1.0,
+) -> Posterior:
+    """Minimise E_q[loss] + temperature * KL(q || prior) / count, the negative ELBO per labelled row (Blundell et al. 2015).
+
+    Args:
+      module: a network with `VariationalDense` or `VariationalConv` layers; a few near the output will do, the
+        parameters of other layers are point estimates.
+      prior_std: of the zero-mean Gaussian prior over every variational weight.
+      temperature: below 1 is a cold posterior (Wenzel et al. 2020), which tempers the KL.
+
+    `init` raises ValueError when `module` has no variational layer, and the constructor when a number is not positive.
+    """
+    if prior_std <= 0 or temperature < 0:
+        raise ValueError(f"prior_std={prior_std} must be positive, temperature={temperature} not negative")
+    network = point(module, likelihood, training)
+
+    def init(key: PRNGKey, x: Inputs) -> Any:
+        state = network.init(key, x)
+        if not any(is_gaussian(leaf) for leaf in jax.tree.leaves(state, is_leaf=is_gaussian)):
+            raise ValueError(
+                f"module={type(module).__name__} has no variational layer: build it from VariationalDense or "
+                "VariationalConv, for example MLP(..., dense=VariationalDense)"
+            )
+        return state
+
+    def losses(params: Any, key: PRNGKey, x: Inputs, labels: Array) -> Array:
+        local, dropout = jax.random.split(key)
+        return likelihood.loss(forward(module, params, x, {"local": local, "dropout": dropout}).logits, labels)
+
+    def penalty(params: Any, count: Array) -> Array:
+        return temperature * kl_divergence(params, prior_std) / jnp.maximum(count, 1)
+
+    def metrics(params: Any, validation: Labelled) -> dict[str, Array]:
+        return likelihood.metrics(network.predict(params, None, validation.inputs), validation.labels)
+
+    def fit(key: PRNGKey, state: Any, data: Data) -> tuple[Any, dict[str, Array]]:
+        return train(key, state, data, training, losses, metrics, penalty)
+
+    def sample(key: PRNGKey, state: Any, num_samples: int) -> Any:
+        return jax.vmap(draw_weights, in_axes=(0, None))(jax.random.split(key, num_samples), state)
+
+    def predict(state: Any, draws: Any, x: Inputs) -> Predictions:
+        logits = jax.vmap(lambda params: forward_rows(module, params, x).logits, out_axes=-2)(draws)
+        return likelihood.predictions(logits, *forward_rows(module, state, x))
+
+    return Posterior(init, fit, sample, predict)

@@ -1,0 +1,173 @@
+"""Compiled optax training on the labelled buffer: minibatches, penalties, early stopping, one compilation a campaign."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from al_jax.types import Data, Labelled, PRNGKey
+
+Params = Any
+Penalty = Callable[[Params, Array], Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How a network is trained on the labelled rows.
+
+    Attributes:
+      optimizer: optax transformation, its state fresh in every fit.
+      batch_size: rows in a minibatch.
+      steps: budget in optimiser steps. Shuffled epochs follow each other without a gap, so a minibatch is always full,
+        also when fewer rows than `batch_size` are labelled.
+      epochs: budget in passes over the labelled rows, instead of `steps`; the last minibatch of a pass is smaller, and
+        the number of steps grows with the labelled count without a recompilation.
+      penalty: (params, count) -> scalar added to the mean loss; see `l2`.
+      patience: stop after so many evaluations on the validation set without a better one, and restore the best
+        parameters. None trains the whole budget and needs no validation set.
+      evaluate_every: steps between evaluations when the budget is in steps; with `epochs` it is every epoch.
+      monitor: what early stopping compares, of the deterministic network.
+
+    Raises ValueError unless exactly one positive budget is given and `evaluate_every` divides `steps`.
+    """
+
+    optimizer: optax.GradientTransformation
+    batch_size: int = 32
+    steps: int | None = None
+    epochs: int | None = None
+    penalty: Penalty | None = None
+    patience: int | None = None
+    evaluate_every: int | None = None
+    monitor: Literal["nll", "accuracy"] = "nll"
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(f"steps={self.steps}, epochs={self.epochs}: give exactly one of the two budgets")
+        for name in ("batch_size", "steps", "epochs", "patience", "evaluate_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value}: expected at least 1")
+        if self.evaluate_every is not None and (self.steps is None or self.steps % self.evaluate_every):
+            raise ValueError(f"evaluate_every={self.evaluate_every}: expected a divisor of steps={self.steps}")
+        if self.patience is not None and self.steps is not None and self.evaluate_every is None:
+            raise ValueError(f"patience={self.patience} with a budget in steps needs evaluate_every")
+        if self.monitor not in ("nll", "accuracy"):
+            raise ValueError(f"monitor={self.monitor!r}: expected 'nll' or 'accuracy'")
+
+
+def l2(coefficient: float, *, over_count: bool = False, only: str = "") -> Penalty:
+    """coefficient * sum of squares (no 1/2: the convention of Keras), of the parameters whose path matches `only`.
+
+    `over_count=True` divides by the number of labelled rows: the decay c/N that a fixed prior asks for. `only` is a
+    regular expression searched in paths such as `Dense_0/kernel`.
+    """
+
+    def penalty(params: Params, count: Array) -> Array:
+        leaves = jax.tree_util.tree_leaves_with_path(params)
+        chosen = [leaf for path, leaf in leaves if re.search(only, jax.tree_util.keystr(path, simple=True, separator="/"))]
+        if not chosen:
+            raise ValueError(f"only={only!r} matches no parameter")
+        total = sum(jnp.sum(jnp.square(leaf)) for leaf in chosen)
+        return coefficient * total / (jnp.maximum(count, 1) if over_count else 1)
+
+    return penalty
+
+
+def minibatch_rows(
+    key: PRNGKey, count: Int[Array, ""], block: Int[Array, ""], num_steps: int, batch_size: int, capacity: int
+) -> Int[Array, "num_steps batch_size"]:
+    """Buffer rows of every minibatch: consecutive blocks of `block` slots, each a fresh shuffle of rows 0..count-1.
+
+    A block longer than `count` ends in padding: entries >= count. One sort serves the whole fit, so that a training step
+    only slices.
+    """
+    slots = jnp.arange(num_steps * batch_size + capacity)  # the last block must be whole to be a fair shuffle
+    epoch, row = slots // block, slots % block
+    order = jnp.where(row < count, jax.random.uniform(key, slots.shape), jnp.inf)
+    _, _, row = jax.lax.sort((epoch, order, row), num_keys=2)
+    return row[: num_steps * batch_size].reshape(num_steps, batch_size)
+
+
+def train(
+    key: PRNGKey,
+    params: Params,
+    data: Data,
+    training: Training,
+    losses: Callable[[Params, PRNGKey, Any, Array], Float[Array, " b"]],
+    metrics: Callable[[Params, Labelled], dict[str, Array]],
+    penalty: Penalty | None = None,
+) -> tuple[Params, dict[str, Array]]:
+    """Minimise the weighted mean of `losses(params, key, inputs [b, ...], labels [b])` plus the penalties.
+
+    `metrics(params, validation)` is what early stopping monitors; `penalty` is the posterior's own (a KL), added to the
+    user's. Returns the parameters and `{"loss": last minibatch's, "steps": taken, "finite": nothing became NaN or inf}`.
+    With no labelled rows the parameters come back unchanged. ValueError when patience is set without validation rows.
+    """
+    labelled, count = data.labelled, data.labelled.count
+    capacity, batch_size = len(labelled.rows), training.batch_size
+    if training.patience is not None and data.validation is None:
+        raise ValueError(f"patience={training.patience} needs a validation set, and data.validation is None")
+    steps_a_period: int | Array
+    if training.epochs is not None:  # a period is one pass over the labelled rows
+        periods, steps_a_period = training.epochs, (count + batch_size - 1) // batch_size
+        max_steps, block = training.epochs * -(-capacity // batch_size), steps_a_period * batch_size
+    else:
+        assert training.steps is not None
+        steps_a_period = training.evaluate_every if training.patience and training.evaluate_every else training.steps
+        periods, max_steps, block = training.steps // steps_a_period, training.steps, count
+    order_key, step_key = jax.random.split(key)
+    order = minibatch_rows(order_key, count, jnp.maximum(block, 1), max_steps, batch_size, capacity)
+    penalties = [p for p in (training.penalty, penalty) if p is not None]
+
+    def objective(params: Params, key: PRNGKey, rows: Array) -> Array:
+        valid = rows < count
+        rows = jnp.where(valid, rows, 0)
+        inputs = jax.tree.map(lambda leaf: leaf[rows], labelled.inputs)
+        weighted = losses(params, key, inputs, labelled.labels[rows]) * labelled.weights[rows]
+        mean = jnp.sum(jnp.where(valid, weighted, 0.0)) / jnp.maximum(jnp.sum(valid), 1)
+        return mean + sum(p(params, count) for p in penalties)
+
+    def step(index: Array, carry: Any) -> Any:
+        params, moments, _ = carry
+        loss, gradient = jax.value_and_grad(objective)(params, jax.random.fold_in(step_key, index), order[index])
+        updates, moments = training.optimizer.update(gradient, moments, params)
+        return optax.apply_updates(params, updates), moments, loss
+
+    def period(index: int | Array, carry: Any) -> Any:
+        return jax.lax.fori_loop(0, steps_a_period, lambda i, c: step(index * steps_a_period + i, c), carry)
+
+    start = (params, training.optimizer.init(params), jnp.zeros(()))
+    if training.patience is None:
+        # One loop, not two nested: the count of steps is all that is traced.
+        trained, _, loss = jax.lax.fori_loop(0, periods * steps_a_period, step, start)
+        taken = periods
+    else:
+        validation, patience = data.validation, training.patience
+        assert validation is not None
+        sign = -1.0 if training.monitor == "accuracy" else 1.0
+
+        def going(state: Any) -> Array:
+            index, bad = state[0], state[-1]
+            return (index < periods) & (bad < patience)
+
+        def evaluated(state: Any) -> Any:
+            index, carry, best, best_value, bad = state
+            carry = period(index, carry)
+            value = sign * metrics(carry[0], validation)[training.monitor]
+            better = value < best_value
+            best = jax.tree.map(lambda new, old: jnp.where(better, new, old), carry[0], best)
+            return index + 1, carry, best, jnp.where(better, value, best_value), jnp.where(better, 0, bad + 1)
+
+        first = (jnp.zeros((), jnp.int32), start, params, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
+        taken, (last, _, loss), trained, best_value, _ = jax.lax.while_loop(going, evaluated, first)
+        # Nothing was ever better than infinity only when the metric was NaN: hand back the NaN, not the start.
+        trained = jax.tree.map(lambda b, l: jnp.where(jnp.isfinite(best_value), b, l), trained, last)
+
+    kept = jax.tree.map(lambda new, old: jnp.where(count > 0, new, old), trained, params)
+    finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(kept)]).all() & jnp.isfinite(loss)
+    return kept, {"loss": loss, "steps": jnp.where(count > 0, taken * steps_a_period, 0), "finite": finite | (count == 0)}

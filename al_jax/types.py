@@ -1,0 +1,158 @@
+"""The contracts: every posterior, score and acquisition is one of these tuples of pure functions.
+
+Letters used throughout the package: N pool rows, n rows of a chunk, K posterior samples, C classes,
+B batch size, D feature width, M slots of the labelled buffer, S seeds.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Shaped
+
+PRNGKey = Key[Array, ""]
+Inputs = PyTree[Shaped[Array, "..."]]
+"""Any pytree of arrays that share a leading row axis: images, or tokens with a mask."""
+ScoreFn = Callable[[Float[Array, "... K C"]], Float[Array, "..."]]
+"""`log_probs [..., K, C] -> [...]`: higher means label it sooner."""
+
+
+class Labelled(NamedTuple):
+    """Rows with labels, in a fixed-size buffer of M slots in the order they were acquired.
+
+    Slots past `count` are padding and must never influence anything. `rows` are positions in the pool;
+    -1 marks a row that never was in it (generated, adversarial): mask it before indexing.
+    """
+
+    inputs: Inputs  # [M, ...]
+    labels: Shaped[Array, "M ..."]
+    weights: Float[Array, " M"]
+    rows: Int[Array, " M"]
+    count: Int[Array, ""]
+
+
+class Pool(NamedTuple):
+    """The rows that may be labelled. It holds no labels, so that nothing can see one."""
+
+    inputs: Inputs  # [N, ...]
+    available: Bool[Array, " N"]
+
+
+class Data(NamedTuple):
+    """Everything that training or acquiring may see."""
+
+    labelled: Labelled
+    validation: Labelled | None = None
+    pool: Pool | None = None  # None when the pool streams from the host
+
+
+class Predictions(NamedTuple):
+    """What K posterior samples say about n rows.
+
+    `point` (log-probabilities) and `features` come from ONE deterministic function (dropout off, weights at
+    their mean, ensemble member 0), never from an average over draws. `features` is None when the network
+    names none.
+    """
+
+    log_probs: Float[Array, "*n K C"]
+    point: Float[Array, "*n C"]
+    features: Float[Array, "n D"] | None = None
+    extras: dict[str, Array] = {}
+
+
+class Likelihood(NamedTuple):
+    """How outputs of a network meet labels.
+
+    loss(outputs [n, ..., C], labels [n, ...]) -> [n]
+    predictions(outputs [n, ..., K, C], point [n, ..., C], features, extras) -> Predictions
+    metrics(predictions, labels) -> dict of scalars, from the mean over samples
+    marginal(predictions) -> Predictions with K = 1: the mean over samples, so that metrics can be streamed
+    """
+
+    loss: Callable[[Array, Array], Array]
+    predictions: Callable[..., Predictions]
+    metrics: Callable[[Predictions, Array], dict[str, Array]]
+    marginal: Callable[[Predictions], Predictions]
+
+
+class Posterior(NamedTuple):
+    """An approximate posterior over functions.
+
+    init(key, x [n, ...]) -> state            fresh; same structure and shapes as what `fit` returns
+    fit(key, state, data) -> (state, info)    from `init`'s state: from scratch; from last round's: warm start.
+                                              `data.labelled.count` may be traced, and 0: state unchanged, finite
+    sample(key, state, num_samples) -> draws  opaque; each draw is ONE function over the whole input space
+    predict(state, draws, x) -> Predictions   K >= num_samples, or all there are: read K from the shape
+    """
+
+    init: Callable[[PRNGKey, Inputs], Any]
+    fit: Callable[[PRNGKey, Any, Data], tuple[Any, dict[str, Array]]]
+    sample: Callable[[PRNGKey, Any, int], Any]
+    predict: Callable[[Any, Any, Inputs], Predictions]
+
+
+class Round(NamedTuple):
+    """What an acquisition sees of the current round; `functions(x)` is differentiable in x."""
+
+    key: PRNGKey
+    functions: Callable[[Inputs], Predictions]
+    data: Data
+    memory: Any = None
+    context: Any = None
+
+
+class Acquired(NamedTuple):
+    """B distinct positions in the summary; positions beyond the available ones score -inf."""
+
+    indices: Int[Array, " B"]
+    scores: Float[Array, " B"]
+    info: dict[str, Array] = {}
+
+
+def nothing(*_: Any) -> None:
+    """The `init` or `prepare` of an acquisition that needs none."""
+
+
+class Acquisition(NamedTuple):
+    """How a batch is chosen: a summary of every row, streamed in chunks, and a choice among the summaries.
+
+    summarise(round, x [n, ...], rows [n]) -> summary, leading axis n. `rows` are pool rows: memory[rows], or
+        a key per row by fold_in(round.key, row)
+    select(key, round, summary, available bool [n], batch_size) -> Acquired. `available` may be a random subset of
+        the unlabelled rows: "not available" does not mean "labelled" (those are in round.data.labelled)
+    prepare(key, round) -> context             once per round
+    init(key, pool) -> memory                  once per campaign; arrays given to a constructor enter here
+    shortlist = (score, m)                     only the m best available rows are summarised and offered to `select`
+    """
+
+    summarise: Callable[[Round, Inputs, Array], Any]
+    select: Callable[[PRNGKey, Round, Any, Array, int], Acquired]
+    prepare: Callable[[PRNGKey, Round], Any] = nothing
+    init: Callable[[PRNGKey, Pool], Any] = nothing
+    shortlist: tuple[ScoreFn, int] | None = None
+
+
+class RoundInfo(NamedTuple):
+    """What one `propose` reports. The metrics belong to `num_labelled`, before the batch in `rows`."""
+
+    num_labelled: Int[Array, ""]
+    metrics: dict[str, Array]
+    fit: dict[str, Array]
+    rows: Int[Array, " B"]
+    scores: Float[Array, " B"]
+    valid: Bool[Array, " B"]
+    info: dict[str, Array]
+
+
+class Cycle(NamedTuple):
+    """One active-learning round as pure functions of static shapes.
+
+    init(key, inputs [N, ...], rows [m], labels [m], available=None) -> state
+    propose(state, inputs, validation, test) -> (state, RoundInfo)      fit, evaluate, score, select
+    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B]) -> state
+        rows with valid = False (skipped, or beyond a short pool) stay in the pool
+    Labelled, available and excluded rows partition the pool, always.
+    """
+
+    init: Callable[..., Any]
+    propose: Callable[..., tuple[Any, RoundInfo]]
+    absorb: Callable[..., Any]

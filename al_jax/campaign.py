@@ -1,0 +1,269 @@
+"""The active-learning loop: rounds over seeds, an oracle, checkpoints, tables."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from al_jax.compiled import Compiled, compile_cycle
+from al_jax.cycle import State, cycle
+from al_jax.data import Dataset, check, initial_rows
+from al_jax.likelihood import categorical
+from al_jax.models.forward import num_rows
+from al_jax.store import Store, last_round, restore, save
+from al_jax.types import Acquisition, Likelihood, Posterior, RoundInfo
+
+Oracle = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""`rows [S, B] -> (labels [S, B], answered bool [S, B])`; rows that are not answered stay in the pool."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a campaign runs, whatever its data, posterior and acquisition."""
+
+    seeds: int = 8
+    """Number of repetitions; each has its own initial rows, network initialisation and posterior samples."""
+    first_seed: int = 0
+    """The seeds are first_seed, first_seed + 1, ...; campaigns with equal seeds are paired."""
+    initial_labels: int = 20
+    """Labelled rows to begin with."""
+    balanced: bool = True
+    """Begin with equally many rows of each class, instead of random rows."""
+    batch_size: int = 10
+    """B, rows acquired a round."""
+    max_labels: int = 220
+    """Budget: total number of labelled rows, the initial ones included."""
+    num_samples: int = 50
+    """K, posterior samples for the scores and for the metrics."""
+    pool_subset: int | None = None
+    """Offer the acquisition only this many random pool rows a round."""
+    warm_start: bool = False
+    """Continue from last round's parameters instead of training from scratch."""
+    evaluate: Literal["samples", "point"] = "samples"
+    """Metrics of the mean over posterior samples, or of the deterministic network."""
+    chunk_size: int = 512
+    """Rows predicted at a time."""
+    seed_block: int = 4
+    """Seeds vmapped together on a device; results do not depend on the number of devices, but they do on this."""
+
+
+class Record(NamedTuple):
+    """A finished round on the host, with a leading axis for seeds."""
+
+    info: RoundInfo
+    labels: np.ndarray  # [S, B, ...] the oracle's answers
+    answered: np.ndarray  # bool [S, B] rows that went to the labelled buffer
+    seconds: np.ndarray  # [] wall time of the round, all seeds together
+
+
+class Campaign(NamedTuple):
+    """What a campaign leaves: tidy tables, and per-seed states with a leading axis for seeds.
+
+    rounds: a row per (seed, round): num_labelled, metrics, `fit_*`, `info_*`, seconds. acquired: a row per acquired row:
+    seed, round, pick, row, score, label. stopped: why the seeds that diverged were stopped.
+    """
+
+    rounds: pd.DataFrame
+    acquired: pd.DataFrame
+    stopped: dict[int, str]
+    compile_seconds: float
+    state: State | None = None  # None when the run was read from disk
+
+
+def check_settings(settings: Settings, dataset: Dataset) -> None:
+    """Raise ValueError, naming the field, its value and what was expected, unless this campaign can run on `dataset`."""
+    pool = num_rows(dataset.inputs)
+    for name in ("seeds", "batch_size", "num_samples", "chunk_size", "seed_block"):
+        value = getattr(settings, name)
+        if value < 1:
+            raise ValueError(f"{name}={value}: expected at least 1")
+    if not 0 <= settings.initial_labels <= pool:
+        raise ValueError(f"initial_labels={settings.initial_labels}: expected 0 to {pool}, the rows of the pool")
+    if not settings.initial_labels <= settings.max_labels <= pool:
+        raise ValueError(
+            f"max_labels={settings.max_labels}: expected {settings.initial_labels} (initial_labels) to {pool}, the rows of "
+            f"the pool of {dataset.name}"
+        )
+    left = pool - settings.initial_labels
+    if settings.batch_size > max(left, 1):
+        raise ValueError(f"batch_size={settings.batch_size}: only {left} rows are left to acquire")
+    subset = settings.pool_subset
+    if subset is not None and not settings.batch_size <= subset <= pool:
+        raise ValueError(f"pool_subset={subset}: expected {settings.batch_size} (batch_size) to {pool}, the rows of the pool")
+    if settings.evaluate not in ("samples", "point"):
+        raise ValueError(f"evaluate={settings.evaluate!r}: expected 'samples' or 'point'")
+
+
+def run(
+    posterior: Posterior,
+    acquisition: Acquisition,
+    dataset: Dataset,
+    settings: Settings | None = None,
+    *,
+    likelihood: Likelihood | None = None,
+    method: str = "campaign",
+    oracle: Oracle | None = None,
+    results: Store | None = None,
+    console: Console | None = None,
+) -> Campaign:
+    """Run a campaign over all seeds: `propose` and `absorb` are compiled once each, before the first round.
+
+    Args:
+      likelihood: the one given to `posterior`; `categorical()` by default.
+      method: name of the campaign in its tables and beside the progress bar.
+      oracle: answers for proposed rows; by default the labels of `dataset`.
+      results: from `open_store`: every round is checkpointed there, and a run that was killed continues.
+      console: where the progress bar goes; None shows none.
+
+    A seed whose training diverges is stopped there and keeps its earlier rounds; the others finish.
+    ValueError names what cannot work before anything is compiled; RuntimeError when the oracle answers nothing at all.
+    """
+    settings = settings or Settings()
+    dataset = check(dataset)
+    check_settings(settings, dataset)
+    seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
+    start = [initial_rows(s, dataset.labels, settings.initial_labels, dataset.num_classes, settings.balanced) for s in seeds]
+    programs = cycle(
+        posterior,
+        acquisition,
+        likelihood or categorical(),
+        batch_size=settings.batch_size,
+        num_samples=settings.num_samples,
+        max_labels=settings.max_labels,
+        chunk_size=settings.chunk_size,
+        pool_subset=settings.pool_subset,
+        warm_start=settings.warm_start,
+        evaluate=settings.evaluate,
+    )
+    with _progress(console) as bar:
+        total = -(-(settings.max_labels - settings.initial_labels) // settings.batch_size) + 1
+        task = bar.add_task(method, total=total, note="compiling")
+        compiled = compile_cycle(programs, dataset, seeds, np.stack(start), settings.batch_size, settings.seed_block)
+        states, records = compiled.states, list[Record]()
+        if results is not None and (done := last_round(results)):
+            states, records = _restored(results, done, compiled, dataset, settings)
+        while not records or not _complete(records, settings):
+            began = time.perf_counter()
+            states, info = compiled.propose(states)
+            labels, answered = _ask(oracle, info, records, dataset, settings)
+            states = compiled.absorb(states, info.rows, labels, answered)
+            records.append(Record(info, labels, answered, np.asarray(time.perf_counter() - began)))
+            if results is not None:
+                save(results, len(records), _checkpoint(compiled.join(states), records, settings))
+            note = ", ".join(f"{name} {info.metrics[name].mean():.3f}" for name in ("accuracy",) if name in info.metrics)
+            bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels {note}")
+    if results is not None:
+        results.manager.wait_until_finished()
+    rounds, acquired = tables(records, settings, method)
+    stopped = {settings.first_seed + i: _why(records, i) for i in range(settings.seeds) if not _finite(records)[i]}
+    return Campaign(rounds, acquired, stopped, compiled.compile_seconds, compiled.join(states))
+
+
+def tables(records: list[Record], settings: Settings, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tidy tables `rounds` and `acquired` of `Campaign`; rounds after a seed's end are left out."""
+    rounds, acquired = [], []
+    for seed, index, number, record in _kept(records, settings):
+        info = record.info
+        row = {"method": method, "seed": seed, "round": number, "num_labelled": int(info.num_labelled[index])}
+        row |= {name: value[index].item() for name, value in info.metrics.items()}
+        row |= {f"fit_{name}": value[index].item() for name, value in info.fit.items()}
+        row |= {f"info_{name}": value[index].item() for name, value in info.info.items() if value.ndim == 1}
+        rounds.append(row | {"seconds": float(record.seconds)})
+        for pick in np.flatnonzero(record.answered[index]):
+            row = {"method": method, "seed": seed, "round": number, "pick": int(pick)}
+            row |= {"row": int(info.rows[index, pick]), "score": info.scores[index, pick].item()}
+            if record.labels.ndim == 2:
+                row["label"] = int(record.labels[index, pick])
+            per_pick = {name: value for name, value in info.info.items() if value.shape == info.rows.shape}
+            acquired.append(row | {f"info_{name}": value[index, pick].item() for name, value in per_pick.items()})
+    columns = ["method", "seed", "round", "pick", "row", "score", "label"]
+    return pd.DataFrame(rounds), pd.DataFrame(acquired, columns=None if acquired else columns)
+
+
+def _ask(
+    oracle: Oracle | None, info: RoundInfo, records: list[Record], dataset: Dataset, settings: Settings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels `[S, B, ...]` of the proposed rows, and which of them go to the labelled buffer."""
+    room = settings.max_labels - info.num_labelled
+    wanted = info.valid & (_finite(records) & info.fit["finite"])[:, None] & (room > 0)[:, None]
+    labels, answered = (dataset.labels[info.rows], wanted) if oracle is None else oracle(info.rows)
+    if wanted.any() and not (wanted & answered).any():
+        raise RuntimeError(f"the oracle answered none of the rows proposed in round {len(records)}")
+    answered = wanted & answered
+    wrong = answered & ~((labels >= 0) & (labels < dataset.num_classes)).reshape(*info.rows.shape, -1).all(-1)
+    if wrong.any():
+        row = info.rows[wrong][0]
+        raise ValueError(f"label of row {row} is {labels[wrong][0]}: expected 0 to {dataset.num_classes - 1}")
+    return labels.astype(dataset.labels.dtype), answered & (np.cumsum(answered, axis=1) <= room[:, None])
+
+
+def _finite(records: list[Record]) -> np.ndarray:
+    """bool [S]: every fit so far was finite; a scalar True before the first round."""
+    return np.logical_and.reduce([record.info.fit["finite"] for record in records])
+
+
+def _complete(records: list[Record], settings: Settings) -> bool:
+    return bool(((records[-1].info.num_labelled >= settings.max_labels) | ~_finite(records)).all())
+
+
+def _kept(records: list[Record], settings: Settings) -> Iterator[tuple[int, int, int, Record]]:
+    """(seed, its index, round, record) up to each seed's end: its first round at the budget, or its last finite one."""
+    for index in range(settings.seeds):
+        for number, record in enumerate(records):
+            if not record.info.fit["finite"][index]:
+                break
+            yield settings.first_seed + index, index, number, record
+            if record.info.num_labelled[index] >= settings.max_labels:
+                break
+
+
+def _why(records: list[Record], index: int) -> str:
+    number = next(n for n, record in enumerate(records) if not record.info.fit["finite"][index])
+    return (
+        f"training diverged in round {number}, at {records[number].info.num_labelled[index]} labels: the loss or a parameter "
+        "is not finite. The rounds before are kept; lower the learning rate, or normalise the inputs"
+    )
+
+
+def _checkpoint(states: State, records: list[Record], settings: Settings) -> dict[str, Any]:
+    """What later rounds depend on and what the tables are made of; what `init` makes again is left out."""
+    posterior = states.posterior if settings.warm_start else ()
+    return {"state": states._replace(posterior=posterior, memory=()), "records": jax.tree.map(_stack, *records)}
+
+
+def _restored(
+    results: Store, done: int, compiled: Compiled, dataset: Dataset, settings: Settings
+) -> tuple[list[State], list[Record]]:
+    """States and records after `done` rounds, exactly as `_checkpoint` saw them."""
+    fresh = compiled.join(compiled.states)
+    labels = np.empty((*compiled.info.rows.shape, *dataset.labels.shape[1:]), dataset.labels.dtype)
+    record = Record(compiled.info, labels, np.empty(compiled.info.rows.shape, bool), np.empty(()))
+    saved = restore(results, done, _checkpoint(fresh, [record] * done, settings))
+    state = saved["state"]._replace(memory=fresh.memory)
+    if not settings.warm_start:
+        state = state._replace(posterior=fresh.posterior)
+    return compiled.split(state), [jax.tree.map(lambda leaf, i=i: leaf[i], saved["records"]) for i in range(done)]
+
+
+def _stack(*leaves: np.ndarray) -> np.ndarray:
+    return np.stack(leaves)
+
+
+@contextlib.contextmanager
+def _progress(console: Console | None) -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description:<20}"),
+        BarColumn(),
+        TextColumn("round {task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, disable=console is None) as bar:
+        yield bar

@@ -1,0 +1,85 @@
+"""A cycle compiled for many seeds on this machine's devices."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from al_jax import parallel
+from al_jax.cycle import State
+from al_jax.data import Dataset
+from al_jax.types import Cycle, Inputs, Labelled, RoundInfo
+
+
+class Compiled(NamedTuple):
+    """A cycle compiled for all seeds on this machine's devices. `groups` are states as `parallel.split` lays them out."""
+
+    states: list[State]
+    propose: Callable[[list[State]], tuple[list[State], RoundInfo]]  # RoundInfo on the host, [S, ...]
+    absorb: Callable[[list[State], np.ndarray, np.ndarray, np.ndarray], list[State]]  # rows, labels, answered [S, B]
+    join: Callable[[list[State]], State]  # on the host, [S, ...]
+    split: Callable[[State], list[State]]  # the inverse of `join`
+    info: RoundInfo  # shapes and types, [S, ...]
+    compile_seconds: float
+
+
+def compile_cycle(
+    programs: Cycle, dataset: Dataset, seeds: Sequence[int], rows: np.ndarray, batch_size: int, width: int
+) -> Compiled:
+    """Initialise all seeds from `rows [S, m]` and compile `propose` and `absorb`, once each.
+
+    An executable cannot compile again: called with another shape it raises. `width` seeds are vmapped together.
+    """
+    layout = parallel.layout(len(seeds), width)
+    keys = parallel.split(jax.vmap(jax.random.key)(jnp.asarray(seeds)), layout)
+    inputs = parallel.replicate(dataset.inputs, layout)
+    test = parallel.replicate(_labelled(dataset.test_inputs, dataset.test_labels), layout)
+    validation = None
+    if dataset.validation_inputs is not None:
+        validation = parallel.replicate(_labelled(dataset.validation_inputs, dataset.validation_labels), layout)
+
+    began = time.perf_counter()
+    first_rows, first_labels = parallel.split(rows, layout), parallel.split(dataset.labels[rows], layout)
+    init = parallel.compile_replicas(
+        programs.init, layout, (True, False, True, True), keys[0], inputs, first_rows[0], first_labels[0]
+    )
+    states = [init(k, inputs, r, y) for k, r, y in zip(keys, first_rows, first_labels, strict=True)]
+    propose = parallel.compile_replicas(
+        programs.propose, layout, (True, False, False, False), states[0], inputs, validation, test
+    )
+    blank = np.zeros((len(seeds), batch_size), np.int32)
+
+    def batch(rows: np.ndarray, labels: np.ndarray, answered: np.ndarray) -> list[tuple[Any, ...]]:
+        chosen = jax.tree.map(lambda leaf: leaf[rows], dataset.inputs)
+        return parallel.split((chosen, rows, labels, answered), layout)
+
+    absorb = parallel.compile_replicas(
+        programs.absorb, layout, (True,) * 5, states[0], *batch(blank, dataset.labels[blank], blank > 0)[0]
+    )
+    compile_seconds = time.perf_counter() - began
+
+    def propose_all(groups: list[State]) -> tuple[list[State], RoundInfo]:
+        results = [propose(group, inputs, validation, test) for group in groups]
+        return [state for state, _ in results], parallel.join([info for _, info in results], layout)
+
+    def absorb_all(groups: list[State], rows: np.ndarray, labels: np.ndarray, answered: np.ndarray) -> list[State]:
+        return [absorb(group, *part) for group, part in zip(groups, batch(rows, labels, answered), strict=True)]
+
+    def join(groups: list[State]) -> State:
+        return parallel.join([group._replace(key=jax.random.key_data(group.key)) for group in groups], layout)
+
+    def split(state: State) -> list[State]:
+        return parallel.split(state._replace(key=jax.random.wrap_key_data(jnp.asarray(state.key))), layout)
+
+    shapes = jax.tree.map(lambda leaf: np.empty((len(seeds), *leaf.shape[2:]), leaf.dtype), propose.out_info[1])
+    return Compiled(states, propose_all, absorb_all, join, split, shapes, compile_seconds)
+
+
+def _labelled(inputs: Inputs, labels: np.ndarray | None) -> Labelled:
+    """A whole split as a full buffer."""
+    assert labels is not None
+    rows = np.arange(len(labels), dtype=np.int32)
+    return Labelled(inputs, labels, np.ones(len(labels), np.float32), rows, np.asarray(len(labels), np.int32))

@@ -1,0 +1,113 @@
+"""A data set on the host: the pool with the oracle's answers, and the splits that are never acquired from."""
+
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Int, Int32, PyTree, Shaped
+from sklearn.model_selection import train_test_split
+
+HostInputs: TypeAlias = PyTree[Shaped[np.ndarray, "..."]]
+"""Any pytree of NumPy arrays that share a leading row axis, in their raw dtype: the models cast."""
+
+
+class Dataset(NamedTuple):
+    """A classification data set; `labels` are what the oracle answers for the pool `inputs`. See `check`."""
+
+    name: str
+    inputs: HostInputs  # [N, ...]
+    labels: Int32[np.ndarray, " N"]
+    test_inputs: HostInputs
+    test_labels: Int32[np.ndarray, " T"]
+    num_classes: int
+    validation_inputs: HostInputs | None = None
+    validation_labels: Int32[np.ndarray, " V"] | None = None
+
+
+def check(dataset: Dataset) -> Dataset:
+    """The data set with NumPy leaves and int32 labels.
+
+    ValueError when the pool or the test split is empty; inputs and labels of a split differ in length, or one of the
+    two is missing; an input is no array of numbers, NaN or infinite; a label is no integer in 0..num_classes-1; or the
+    rows of another split have not the structure and shapes of the pool's.
+    """
+    pool, labels = _checked("", dataset.inputs, dataset.labels, dataset.num_classes)
+    dataset = dataset._replace(inputs=pool, labels=labels)
+    for split in ("test_", "validation_"):
+        inputs, labels = getattr(dataset, f"{split}inputs"), getattr(dataset, f"{split}labels")
+        if split == "validation_" and inputs is None and labels is None:
+            continue
+        inputs, labels = _checked(split, inputs, labels, dataset.num_classes)
+        shapes, expected = (jax.tree.map(lambda leaf: leaf.shape[1:], x) for x in (inputs, pool))
+        if shapes != expected:
+            raise ValueError(f"{split}inputs has rows of shape {shapes}: expected {expected}, as in inputs")
+        dataset = dataset._replace(**{f"{split}inputs": inputs, f"{split}labels": labels})
+    return dataset
+
+
+def _checked(split: str, inputs: Any, labels: Any, num_classes: int) -> tuple[HostInputs, Int32[np.ndarray, " n"]]:
+    """What `check` does within one split, whose name is a prefix such as `test_`."""
+    if inputs is None or labels is None:
+        raise ValueError(f"{split}{'inputs' if inputs is None else 'labels'}=None: expected both inputs and labels")
+    inputs, labels, name = jax.tree.map(np.asarray, inputs), np.asarray(labels), f"{split}labels"
+    if labels.ndim != 1 or labels.dtype.kind not in "biuf":
+        raise ValueError(f"{name} is {labels.dtype}{list(labels.shape)}: expected one integer per row")
+    if not len(labels):
+        raise ValueError(f"{name} has 0 rows: expected at least 1")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
+        leaf_name = f"{split}inputs{jax.tree_util.keystr(path)}"
+        if leaf.ndim == 0 or leaf.dtype.kind in "OSUMm":
+            raise ValueError(f"{leaf_name} is {leaf.dtype}{list(leaf.shape)}: expected an array of numbers [N, ...]")
+        if len(leaf) != len(labels):
+            raise ValueError(f"{leaf_name} has {len(leaf)} rows: expected {len(labels)}, as in {name}")
+        _refuse(leaf_name, ~np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1), "NaN or infinite values", "finite")
+    bad = ~((labels >= 0) & (labels < num_classes) & (labels == np.floor(labels)))
+    _refuse(name, bad, ", ".join(map(str, labels[bad][:5])), f"integers in 0..{num_classes - 1}")
+    return inputs, labels.astype(np.int32, copy=False)
+
+
+def _refuse(name: str, bad: Bool[np.ndarray, " n"], value: str, expected: str) -> None:
+    """ValueError that lists the first rows where `bad`, if there is any."""
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        listed = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        raise ValueError(f"{name} has {value} in {len(rows)} rows ({listed}): expected {expected}")
+
+
+def take(inputs: HostInputs, rows: Int[np.ndarray, " n"]) -> HostInputs:
+    """The given rows of every leaf."""
+    return jax.tree.map(lambda leaf: leaf[rows], inputs)
+
+
+def stratified_split(
+    argument: str, size: int, labels: Int[np.ndarray, " N"], seed: int
+) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " size"]]:
+    """The rows that stay and the `size` rows that leave, both in ascending order and with the classes' proportions.
+
+    ValueError, naming `argument`, unless either side has room for every class; or when a class has one row only.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    if not len(classes) <= size <= len(labels) - len(classes):
+        room = f"{len(classes)}..{len(labels) - len(classes)}"
+        raise ValueError(f"{argument}={size}: expected {room}, room for {len(classes)} classes on either side")
+    if counts.min() < 2:
+        raise ValueError(f"labels has one row only of class {classes[counts.argmin()]}: expected 2 to split by class")
+    kept, moved = train_test_split(np.arange(len(labels)), test_size=size, stratify=labels, random_state=seed)
+    return np.sort(kept), np.sort(moved)
+
+
+def with_validation(dataset: Dataset, size: int, seed: int = 0) -> Dataset:
+    """Move `size` class-stratified rows out of the pool, to the validation split.
+
+    Call it before `repeated`: otherwise copies of the validation rows stay in the pool. ValueError when there is a
+    validation split already, or when `size` leaves no room for every class (see `stratified_split`).
+    """
+    if dataset.validation_labels is not None:
+        raise ValueError(f"validation_labels has {len(dataset.validation_labels)} rows already: expected None")
+    kept, moved = stratified_split("size", size, dataset.labels, seed)
+    return dataset._replace(
+        inputs=take(dataset.inputs, kept),
+        labels=dataset.labels[kept],
+        validation_inputs=take(dataset.inputs, moved),
+        validation_labels=dataset.labels[moved],
+    )

@@ -1,0 +1,18 @@
+"""The bundled digits: small enough for a test, and needing no download."""
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from al_jax.data.dataset import Dataset, stratified_split
+
+
+def digits(test_size: int = 500, seed: int = 0) -> Dataset:
+    """1797 handwritten digits, images uint8 [n, 8, 8, 1] with values 0..16 (scikit-learn's `load_digits`).
+
+    The stratified test split has its own seed: leave it alone, and it is the same in all experiments. ValueError unless
+    10 <= test_size <= 1787.
+    """
+    images, labels = load_digits(return_X_y=True)
+    inputs, labels = images.reshape(-1, 8, 8, 1).astype(np.uint8), labels.astype(np.int32)
+    pool, test = stratified_split("test_size", test_size, labels, seed)
+    return Dataset("digits", inputs[pool], labels[pool], inputs[test], labels[test], num_classes=10)

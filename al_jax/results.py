@@ -1,0 +1,201 @@
+"""What a finished experiment says: tidy tables of `rounds`, and the statistics of comparing methods over paired seeds.
+
+`rounds` has one row per method, seed and round, with the columns `method`, `seed`, `round`, `num_labelled` and one per
+metric; metrics belong to the `num_labelled` labels known before that round's batch. Where two rounds have the same
+`num_labelled` (every answer was skipped, or a resumed run wrote a round again) the later one counts. Methods keep their
+order of first appearance. Every function that reads `rounds` raises ValueError when it has no rows or lacks a column.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+from scipy import integrate, stats
+
+KEYS = ["method", "seed", "round", "num_labelled"]
+QUARTILES = ["q25", "median", "q75"]
+
+
+def _one_of(name: str, value: object, choices: Sequence[object]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is not one of {list(choices)}")
+
+
+def _metrics(rounds: pd.DataFrame) -> list[str]:
+    return [column for column in rounds if column not in KEYS]
+
+
+def _tidy(rounds: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One row per (method, seed, num_labelled), in order of methods' first appearance, seed and round."""
+    if missing := set(KEYS) - set(rounds):
+        raise ValueError(f"rounds lacks the columns {sorted(missing)}; it has {list(rounds)}")
+    if rounds.empty:
+        raise ValueError("rounds has no rows")
+    _one_of("metric", metric, _metrics(rounds))
+    ordered = rounds.sort_values(KEYS[:3], key=lambda c: pd.factorize(c)[0] if c.name == "method" else c)
+    return ordered.drop_duplicates(["method", "seed", "num_labelled"], keep="last")
+
+
+def _interval(mean: pd.Series, sem: pd.Series, count: pd.Series, confidence: float) -> dict[str, pd.Series]:
+    """Student's interval for a mean. `ttest_1samp` and `t.interval` give the same, but NaN where the variance is 0."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence} is not between 0 and 1")
+    half = stats.t.ppf((1 + confidence) / 2, count - 1) * sem  # NaN for a single value
+    return {"mean": mean, "low": mean - half, "high": mean + half}
+
+
+def labels_to_accuracy(rounds: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Fewest labels, the initial ones included, with accuracy >= threshold (in [0, 1]); +inf for a seed never there.
+
+    Columns: method, seed, labels. ValueError for a threshold outside [0, 1].
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold={threshold} is not an accuracy in [0, 1]")
+    tidy = _tidy(rounds, "accuracy")
+    labels = tidy["num_labelled"].astype(float).where(tidy["accuracy"] >= threshold, np.inf)
+    return tidy.assign(labels=labels).groupby(["method", "seed"], sort=False)["labels"].min().reset_index()
+
+
+def quartiles(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float, float, float]:
+    """(q25, median, q75), each one of the values (NumPy's "nearest"): seeds at +inf count, and may give +inf."""
+    q25, median, q75 = np.quantile(np.asarray(values, float), [0.25, 0.5, 0.75], method="nearest")
+    return float(q25), float(median), float(q75)
+
+
+def aubc(rounds: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
+    """Area under the budget curve: trapezoids over num_labelled / its range, in the metric's units (Zhan et al. 2021).
+
+    Columns: method, seed, aubc. A single point gives its value; a seed that stopped before the method's largest
+    num_labelled gives NaN, since an area over other budgets is not comparable. ValueError for an unknown metric.
+    """
+
+    def area(curve: pd.DataFrame) -> float:
+        x, y = curve["num_labelled"].to_numpy(float), curve[metric].to_numpy(float)
+        if x[-1] < last[curve.name[0]]:
+            return float("nan")
+        return float(y[0] if len(x) == 1 else integrate.trapezoid(y, x) / (x[-1] - x[0]))
+
+    tidy = _tidy(rounds, metric)
+    last = tidy.groupby("method")["num_labelled"].max()
+    by_seed = tidy.groupby(["method", "seed"], sort=False)[["num_labelled", metric]]
+    return by_seed.apply(area).rename("aubc").reset_index()
+
+
+def paired_difference(
+    rounds: pd.DataFrame, baseline: str, metric: str = "accuracy", at: int | None = None, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Mean over common seeds of method - baseline, with Student's interval [low, high], for every other method.
+
+    Columns: method, at, mean, low, high, pairs. The metric is read at `at` labels, by default the most that all methods
+    reached; `metric="aubc"` is the accuracy's AUBC up to `at`. Seeds without a value there form no pair; with fewer
+    than 2 pairs low and high are NaN. ValueError for an unknown baseline, metric or budget, for methods without a
+    common budget, or a confidence outside (0, 1).
+    """
+    _one_of("metric", metric, ["aubc", *_metrics(rounds)])
+    is_area = metric == "aubc"
+    tidy = _tidy(rounds, "accuracy" if is_area else metric)
+    methods = list(tidy["method"].unique())
+    _one_of("baseline", baseline, methods)
+    budgets = sorted(set.intersection(*(set(g.tolist()) for _, g in tidy.groupby("method")["num_labelled"])))
+    if not budgets:
+        raise ValueError(f"there is no num_labelled that all of {methods} have, so nowhere to compare them")
+    at = budgets[-1] if at is None else at
+    _one_of("at", at, budgets)
+    values = aubc(tidy[tidy["num_labelled"] <= at]) if is_area else tidy[tidy["num_labelled"] == at]
+    wide = values.pivot(index="seed", columns="method", values=metric)[methods]
+    gaps = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
+    interval = _interval(gaps.mean(), gaps.sem(), gaps.count(), confidence)
+    return pd.DataFrame({"at": at, **interval, "pairs": gaps.count()}).rename_axis("method").reset_index()
+
+
+def curve(rounds: pd.DataFrame, metric: str = "accuracy", confidence: float = 0.95) -> pd.DataFrame:
+    """Learning curves: mean over seeds, and Student's interval [low, high] for it, NaN where there is a single seed.
+
+    Columns: method, num_labelled, mean, low, high, seeds: how many have a value there.
+    ValueError for an unknown metric, or a confidence outside (0, 1).
+    """
+    values = _tidy(rounds, metric).groupby(["method", "num_labelled"])[metric]
+    interval = _interval(values.mean(), values.sem(), values.count(), confidence)
+    table = pd.DataFrame({**interval, "seeds": values.count()})
+    return table.reindex(rounds["method"].unique(), level="method").reset_index()
+
+
+def summary(
+    rounds: pd.DataFrame, thresholds: Sequence[float] = (0.90, 0.95), baseline: str = "random"
+) -> pd.DataFrame:
+    """One row per method: labels needed, AUBC, final accuracy and, paired by seed, their differences to the baseline.
+
+    Columns: method; seeds; complete: those that reached final_labels, the method's most labels, and over which aubc and
+    final_accuracy are means; labels_to_90_q25, _median, _q75 for a threshold of 0.90 (0.975: labels_to_97_5_...).
+    When `baseline` is one of several methods also baseline (its name); difference_at, the most labels that all methods
+    reached; aubc_difference, _low, _high; accuracy_difference, _low, _high: 95 % intervals as of `paired_difference`
+    at that budget, NaN in the baseline's own row. ValueError for a threshold outside [0, 1] and as of
+    `paired_difference`.
+    """
+    final = curve(rounds).groupby("method", sort=False).tail(1).set_index("method")
+    table = pd.DataFrame(
+        {
+            "seeds": rounds.groupby("method")["seed"].nunique(),
+            "complete": final["seeds"],
+            "final_labels": final["num_labelled"],
+            "final_accuracy": final["mean"],
+            "aubc": aubc(rounds).groupby("method")["aubc"].mean(),
+        }
+    ).loc[final.index]
+    for threshold in thresholds:
+        name = f"labels_to_{100 * threshold:g}".replace(".", "_")
+        labels = labels_to_accuracy(rounds, threshold).groupby("method")["labels"]
+        columns = [f"{name}_{quartile}" for quartile in QUARTILES]
+        found = {method: quartiles(values) for method, values in labels}
+        table = table.join(pd.DataFrame.from_dict(found, orient="index", columns=columns))
+    if baseline in table.index and len(table) > 1:
+        table["baseline"] = baseline
+        for metric in ("aubc", "accuracy"):
+            gap = paired_difference(rounds, baseline, metric).set_index("method")
+            table["difference_at"] = gap["at"].iloc[0]
+            for column, source in {"": "mean", "_low": "low", "_high": "high"}.items():
+                table[f"{metric}_difference{column}"] = gap[source]
+    return table.reset_index()
+
+
+def render(summary: pd.DataFrame, title: str | None = None) -> Table:
+    """The table of `summary` for a terminal of 100-120 columns; accuracies in %, differences in percentage points.
+
+    Labels needed are "median [q25, q75]", where "never" is +inf; seeds "9/10" means that 9 of 10 got to the end.
+    """
+
+    def labels(*quartiles: float) -> str:
+        low, median, high = ("never" if v == np.inf else f"{v:.0f}" for v in quartiles)
+        return "never" if low == "never" else f"{median} [{low}, {high}]"
+
+    def points(mean: float, low: float, high: float) -> str:
+        interval = "" if np.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
+        return "" if np.isnan(mean) else f"{100 * mean:+.1f}{interval}"
+
+    columns: dict[str, list[str]] = {"method": list(summary["method"])}
+    for name in [c.removesuffix("_median") for c in summary if c.endswith("_median")]:
+        percent = name.removeprefix("labels_to_").replace("_", ".")
+        columns[f"labels\nto {percent} %"] = list(map(labels, *(summary[f"{name}_{q}"] for q in QUARTILES)))
+    columns["AUBC"] = [f"{100 * v:.1f}" for v in summary["aubc"]]
+    columns["final\naccuracy"] = [f"{100 * v:.1f}" for v in summary["final_accuracy"]]
+    note = "Labels: median [quartiles] over seeds. AUBC, accuracy: mean in %."
+    if "baseline" in summary:
+        for metric, what in {"aubc": "of AUBC", "accuracy": "at the end"}.items():
+            header = f"difference\nto {summary['baseline'].iloc[0]}\n{what}\n[95 % interval]"
+            gaps = (summary[f"{metric}_difference{suffix}"] for suffix in ("", "_low", "_high"))
+            columns[header] = list(map(points, *gaps))
+        note += f"\nDifferences: % points, paired by seed, up to {summary['difference_at'].iloc[0]} labels."
+    columns["seeds"] = [
+        f"{n}" if n == done else f"{done}/{n}" for n, done in zip(summary["seeds"], summary["complete"], strict=True)
+    ]
+    # To rich the end of a method called "top_k[bald]" is a style, and so is "[quartiles]".
+    table = Table(title=title and escape(title), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.collapse_padding, table.caption, table.caption_justify = True, escape(note), "left"
+    for header in columns:
+        table.add_column(escape(header), justify="left" if header == "method" else "right")
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*map(escape, row))
+    return table

@@ -1,0 +1,170 @@
+"""One run on disk: configuration, environment, checkpoints, tables. Killed at any moment, nothing finished is lost."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pandas as pd
+from etils import epath
+
+from al_jax import parallel
+
+EXACT = ("platform", "device_kind", "thread_pool", "jax", "jaxlib", "deterministic")
+"""What must not change for a resumed run to acquire bit for bit the same rows."""
+
+
+class StoreError(RuntimeError):
+    """A results folder that cannot be used as asked; nothing in it was changed."""
+
+
+class Store(NamedTuple):
+    """An opened results folder and the checkpoints in it."""
+
+    directory: Path
+    fingerprint: str  # of the configuration; every checkpoint carries it
+    manager: ocp.CheckpointManager
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """The configuration's hash, 12 hexadecimal digits: the name of its run."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def finished(directory: Path) -> bool:
+    """Whether the run in this folder came to its end; `summary.json` is written last."""
+    return (directory / "summary.json").exists()
+
+
+def open_store(directory: Path, config: Mapping[str, Any], *, resume: bool = False, allow_inexact: bool = False) -> Store:
+    """Open the results folder of `config` for a new run, or for an unfinished one with `resume`.
+
+    StoreError, before anything is written, when the folder belongs to another configuration or is no results folder,
+    when it holds an unfinished run and `resume` is False, or when this machine would not continue it bit for bit (other
+    platform, versions or thread-pool size) and `allow_inexact` is False.
+    """
+    directory = Path(directory).absolute()
+    config_file, environment_file = directory / "config.json", directory / "environment.json"
+    here, starts = environment(), []
+    if config_file.exists():
+        stored = _read_json(config_file)
+        plain = json.loads(json.dumps(config))
+        if stored != plain:
+            names = sorted(k for k in {*stored, *plain} if stored.get(k) != plain.get(k))
+            raise StoreError(f"{directory} belongs to another configuration: it differs in {', '.join(names)}")
+        if not resume:
+            raise StoreError(f"{directory} holds an unfinished run of this configuration: continue it with --resume")
+        starts = _read_json(environment_file) if environment_file.exists() else []
+        changed = {k: (starts[-1].get(k), here[k]) for k in EXACT if starts and starts[-1].get(k) != here[k]}
+        if changed and not allow_inexact:
+            what = ", ".join(f"{name} was {old}, is {new}" for name, (old, new) in changed.items())
+            raise StoreError(f"{directory} cannot be continued bit for bit here ({what}): pass --allow-inexact to do so anyway")
+    elif directory.exists() and any(directory.iterdir()):
+        raise StoreError(f"{directory} is not empty and holds no config.json: it is not a results folder of this program")
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(environment_file, [*starts, here])
+    write_json(config_file, config)
+    options = ocp.CheckpointManagerOptions(max_to_keep=2)
+    manager = ocp.CheckpointManager(epath.Path(directory / "checkpoints"), options=options)
+    return Store(directory, fingerprint(config), manager)
+
+
+def last_round(store: Store) -> int | None:
+    """The number of finished rounds in the newest checkpoint, or None."""
+    return store.manager.latest_step()
+
+
+def save(store: Store, num_rounds: int, tree: Any) -> None:
+    """Checkpoint `tree` (arrays on the host) as the state after `num_rounds` rounds; atomic, in the background."""
+    meta = {"fingerprint": store.fingerprint, "checksum": _checksum(tree)}
+    items = ocp.args.Composite(tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta))
+    store.manager.save(num_rounds, args=items)
+
+
+def restore(store: Store, num_rounds: int, like: Any) -> Any:
+    """The checkpoint after `num_rounds` rounds, with the structure, shapes and types of `like`.
+
+    StoreError when it is damaged or comes from another configuration.
+    """
+    where = f"{store.directory / 'checkpoints' / str(num_rounds)}"
+    advice = "delete that folder to continue from the round before, or the whole run to start afresh"
+    try:
+        items = ocp.args.Composite(tree=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore())
+        restored = store.manager.restore(num_rounds, args=items)
+    except Exception as error:  # whatever a damaged file makes the libraries below raise
+        raise StoreError(f"the checkpoint {where} cannot be read ({type(error).__name__}): {advice}") from error
+    if restored.meta["fingerprint"] != store.fingerprint:
+        raise StoreError(f"the checkpoint {where} belongs to another configuration: {advice}")
+    if restored.meta["checksum"] != _checksum(restored.tree):
+        raise StoreError(f"the checkpoint {where} is damaged, its checksum is wrong: {advice}")
+    return restored.tree
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV as a whole or not at all."""
+    _write(path, table.to_csv(index=False))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON as a whole or not at all."""
+    _write(path, json.dumps(value, indent=2) + "\n")
+
+
+def environment() -> dict[str, Any]:
+    """Everything outside the configuration that a result depends on: versions, device, threads, commit."""
+    device = jax.local_devices()[0]
+    names = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {
+        **{name: importlib.metadata.version(name) for name in names},
+        "python": platform.python_version(),
+        "platform": device.platform,
+        "device_kind": device.device_kind,
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
+        "thread_pool": parallel.thread_pool_size() if device.platform == "cpu" else None,
+        "deterministic": device.platform == "cpu" or "--xla_gpu_deterministic_ops=true" in flags,
+        "xla_flags": flags,
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The checkout's commit, marked when files differ from it; None for an installed package or without git."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _checksum(tree: Any) -> str:
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise StoreError(f"{path} is damaged: {error}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Write to a neighbour, then rename: a reader or a kill sees the old file or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)

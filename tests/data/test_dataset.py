@@ -1,0 +1,183 @@
+"""A data set is checked once, and a validation split leaves the pool for good."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from al_jax.data import Dataset, check, digits, load, with_validation
+from al_jax.errors import unknown
+
+
+def unique(pool: int = 60, test: int = 12, num_classes: int = 3) -> Dataset:
+    """Every row carries its own number, so that it can be recognised wherever it went."""
+    numbers = np.arange(pool + test, dtype=np.float32)[:, None]
+    labels = (np.arange(pool + test) % num_classes).astype(np.int32)
+    return Dataset("unique", numbers[:pool], labels[:pool], numbers[pool:], labels[pool:], num_classes)
+
+
+UNIQUE = unique()
+
+
+def changed(**fields: Any) -> Dataset:
+    return unique()._replace(**fields)
+
+
+def at(array: np.ndarray, rows: list[int], value: float) -> np.ndarray:
+    array = array.copy()
+    array[rows] = value
+    return array
+
+
+def test_check_returns_a_sound_data_set_unchanged() -> None:
+    for dataset in (unique(), digits(), with_validation(unique(), 12)):
+        for before, after in zip(dataset, check(dataset), strict=True):
+            assert before is None or np.array_equal(before, after)
+            assert getattr(before, "dtype", None) == getattr(after, "dtype", None)
+
+
+def test_check_makes_int32_labels_and_numpy_leaves() -> None:
+    loose = unique()._replace(labels=UNIQUE.labels.astype(np.int64), test_labels=UNIQUE.test_labels.astype(float))
+    fixed = check(loose._replace(inputs={"x": jnp.asarray(UNIQUE.inputs)}, test_inputs={"x": UNIQUE.test_inputs}))
+    assert fixed.labels.dtype == fixed.test_labels.dtype == np.int32
+    assert isinstance(fixed.inputs["x"], np.ndarray)
+
+
+SEQUENCES = {"tokens": np.ones((60, 4), np.int32), "mask": np.ones((60, 4), bool)}
+SHORT = {"tokens": np.ones((12, 4), np.int32), "mask": np.ones((12, 4), bool)}
+
+
+def test_check_accepts_a_dict_of_arrays() -> None:
+    check(changed(inputs=SEQUENCES, test_inputs=SHORT))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labels": UNIQUE.labels[:-1]}, r"^inputs has 60 rows: expected 59, as in labels"),
+        ({"test_inputs": UNIQUE.test_inputs[1:]}, r"^test_inputs has 11 rows: expected 12, as in test_labels"),
+        (
+            {"validation_inputs": UNIQUE.inputs[:5], "validation_labels": UNIQUE.labels[:4]},
+            r"^validation_inputs has 5 rows: expected 4",
+        ),
+        ({"inputs": SEQUENCES | {"mask": np.ones((50, 4), bool)}}, r"^inputs\['mask'\] has 50 rows: expected 60"),
+        ({"validation_inputs": UNIQUE.inputs}, r"^validation_labels=None: expected both"),
+        ({"validation_labels": UNIQUE.labels}, r"^validation_inputs=None: expected both"),
+        ({"labels": at(UNIQUE.labels, [7], 3)}, r"^labels has 3 in 1 rows \(7\): expected integers in 0\.\.2"),
+        ({"labels": at(UNIQUE.labels, [4, 9], -1)}, r"^labels has -1, -1 in 2 rows \(4, 9\): expected integers"),
+        ({"labels": at(UNIQUE.labels.astype(float), [5], 0.5)}, r"^labels has 0\.5 in 1 rows \(5\): expected integers"),
+        ({"labels": at(UNIQUE.labels.astype(float), [6], np.nan)}, r"^labels has nan in 1 rows \(6\)"),
+        ({"test_labels": at(UNIQUE.test_labels, [0], 99)}, r"^test_labels has 99 in 1 rows \(0\)"),
+        ({"labels": np.eye(3, dtype=int)[UNIQUE.labels]}, r"^labels is int64\[60, 3\]: expected one integer per row"),
+        ({"labels": np.full(60, "cat")}, r"^labels is <U3\[60\]: expected one integer per row"),
+        ({"inputs": at(UNIQUE.inputs, [2], np.nan)}, r"^inputs has NaN or infinite values in 1 rows \(2\): expected"),
+        ({"test_inputs": at(UNIQUE.test_inputs, [1, 3], -np.inf)}, r"^test_inputs has NaN .* in 2 rows \(1, 3\)"),
+        ({"inputs": at(UNIQUE.inputs, list(range(8, 20)), np.inf)}, r"in 12 rows \(8, 9, 10, 11, 12, \.\.\.\)"),
+        ({"inputs": list(range(60))}, r"^inputs\[0\] is int64\[\]: expected an array of numbers"),
+        ({"inputs": np.full((60, 1), "a")}, r"^inputs is <U1\[60, 1\]: expected an array of numbers"),
+        ({"inputs": UNIQUE.inputs[:0], "labels": UNIQUE.labels[:0]}, r"^labels has 0 rows: expected at least 1"),
+        ({"test_inputs": UNIQUE.inputs[:0], "test_labels": UNIQUE.labels[:0]}, r"^test_labels has 0 rows"),
+        (
+            {"test_inputs": np.ones((12, 2))},
+            r"^test_inputs has rows of shape \(2,\): expected \(1,\), as in inputs",
+        ),
+        (
+            {"validation_inputs": np.ones((2, 1, 1)), "validation_labels": np.zeros(2, int)},
+            r"^validation_inputs has rows of shape \(1, 1\): expected \(1,\)",
+        ),
+        ({"inputs": SEQUENCES, "test_inputs": {"tokens": SHORT["tokens"]}}, r"^test_inputs has rows of shape"),
+    ],
+)
+def test_check_names_what_is_wrong(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(changed(**fields))
+
+
+@pytest.mark.parametrize("size", [3, 12, 57])
+def test_validation_rows_leave_the_pool_with_their_labels(size: int) -> None:
+    before = unique()
+    after = check(with_validation(before, size, seed=5))
+    assert after.validation_inputs is not None
+    assert after.validation_labels is not None
+    pool, moved = after.inputs[:, 0].astype(int), after.validation_inputs[:, 0].astype(int)
+    assert len(moved) == size
+    assert sorted([*pool, *moved]) == list(range(60))  # each row on exactly one side
+    assert np.array_equal(after.labels, before.labels[pool])
+    assert np.array_equal(after.validation_labels, before.labels[moved])
+    assert [list(after.validation_labels).count(c) for c in range(3)] == [size / 3] * 3
+    assert after.test_inputs is before.test_inputs
+    assert after.test_labels is before.test_labels
+
+
+def test_validation_follows_its_seed() -> None:
+    one, same, other = (with_validation(unique(), 12, seed).inputs for seed in (0, 0, 1))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_validation_of_a_dict_moves_all_its_arrays_together() -> None:
+    numbers = np.arange(60)
+    after = with_validation(changed(inputs={"x": numbers, "y": -numbers}), 12)
+    for split in (after.inputs, after.validation_inputs):
+        assert split is not None
+        assert np.array_equal(split["x"], -split["y"])
+
+
+@pytest.mark.parametrize("size", [-1, 0, 2, 58, 60, 1000])
+def test_validation_refuses_a_size_without_room_for_every_class(size: int) -> None:
+    with pytest.raises(ValueError, match=rf"^size={size}: expected 3\.\.57"):
+        with_validation(unique(), size)
+
+
+def test_validation_refuses_a_class_of_one_row() -> None:
+    with pytest.raises(ValueError, match="one row only of class 2"):
+        with_validation(changed(labels=at(UNIQUE.labels % 2, [7], 2)), 12)
+
+
+def test_validation_is_split_once() -> None:
+    with pytest.raises(ValueError, match="validation_labels has 12 rows already"):
+        with_validation(with_validation(unique(), 12), 3)
+
+
+def test_digits_are_raw_and_split_by_class() -> None:
+    dataset = digits()
+    assert dataset.inputs.shape == (1297, 8, 8, 1)
+    assert dataset.test_inputs.shape == (500, 8, 8, 1)
+    assert dataset.inputs.dtype == dataset.test_inputs.dtype == np.uint8
+    assert (dataset.inputs.min(), dataset.inputs.max()) == (0, 16)
+    for c in range(10):
+        share = np.mean(dataset.labels == c)
+        assert abs(np.sum(dataset.test_labels == c) - 500 * share) < 1.5
+
+
+def test_digits_pool_and_test_partition_the_original_rows() -> None:
+    from sklearn.datasets import load_digits
+
+    def rows(images: np.ndarray, labels: np.ndarray) -> list[bytes]:
+        return [image.tobytes() + bytes([label]) for image, label in zip(images, labels, strict=True)]
+
+    original, labels = load_digits(return_X_y=True)
+    dataset = digits()
+    ours = rows(dataset.inputs, dataset.labels) + rows(dataset.test_inputs, dataset.test_labels)
+    assert sorted(ours) == sorted(rows(original.astype(np.uint8), labels))  # as multisets
+
+
+def test_digits_test_split_is_the_same_every_time() -> None:
+    assert np.array_equal(digits().test_inputs, digits().test_inputs)
+    assert not np.array_equal(digits().test_inputs, digits(seed=1).test_inputs)
+
+
+def test_digits_refuse_an_impossible_test_size() -> None:
+    with pytest.raises(ValueError, match=r"^test_size=1797: expected 10\.\.1787"):
+        digits(1797)
+
+
+def test_load_knows_its_data_sets() -> None:
+    assert load("digits").name == "digits"
+    with pytest.raises(ValueError, match=r"^name='digit' is unknown: did you mean 'digits'\? known: digits$"):
+        load("digit")
+
+
+def test_an_unlike_name_gets_no_suggestion() -> None:
+    assert str(unknown("score", "zzz", {"bald", "margin"})) == "score='zzz' is unknown; known: bald, margin"

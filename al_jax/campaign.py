@@ -2,22 +2,24 @@
 
 import contextlib
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from al_jax.compiled import Compiled, compile_cycle
 from al_jax.cycle import State, cycle
 from al_jax.data import Dataset, check, initial_rows
 from al_jax.likelihood import categorical
 from al_jax.models.forward import num_rows
-from al_jax.store import Store, last_round, restore, save
+from al_jax.store import Store, last_round, restore, save, write_json, write_table
 from al_jax.types import Acquisition, Likelihood, Posterior, RoundInfo
 
 Oracle = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -77,8 +79,12 @@ class Campaign(NamedTuple):
     state: State | None = None  # None when the run was read from disk
 
 
-def check_settings(settings: Settings, dataset: Dataset) -> None:
-    """Raise ValueError, naming the field, its value and what was expected, unless this campaign can run on `dataset`."""
+def validate(posterior: Posterior, dataset: Dataset, settings: Settings) -> Dataset:
+    """The data set, checked, with NumPy leaves. Computes nothing else, and writes nothing.
+
+    ValueError, naming the argument, its value and what was expected, unless this campaign can run.
+    """
+    dataset = check(dataset)
     pool = num_rows(dataset.inputs)
     for name in ("seeds", "batch_size", "num_samples", "chunk_size", "seed_block"):
         value = getattr(settings, name)
@@ -99,6 +105,10 @@ def check_settings(settings: Settings, dataset: Dataset) -> None:
         raise ValueError(f"pool_subset={subset}: expected {settings.batch_size} (batch_size) to {pool}, the rows of the pool")
     if settings.evaluate not in ("samples", "point"):
         raise ValueError(f"evaluate={settings.evaluate!r}: expected 'samples' or 'point'")
+    for seed in range(settings.first_seed, settings.first_seed + settings.seeds):
+        initial_rows(seed, dataset.labels, settings.initial_labels, dataset.num_classes, settings.balanced)
+    jax.eval_shape(posterior.init, jax.random.key(0), jax.tree.map(lambda leaf: leaf[:1], dataset.inputs))
+    return dataset
 
 
 def run(
@@ -126,8 +136,7 @@ def run(
     ValueError names what cannot work before anything is compiled; RuntimeError when the oracle answers nothing at all.
     """
     settings = settings or Settings()
-    dataset = check(dataset)
-    check_settings(settings, dataset)
+    dataset = validate(posterior, dataset, settings)
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
     start = [initial_rows(s, dataset.labels, settings.initial_labels, dataset.num_classes, settings.balanced) for s in seeds]
     programs = cycle(
@@ -157,13 +166,24 @@ def run(
             records.append(Record(info, labels, answered, np.asarray(time.perf_counter() - began)))
             if results is not None:
                 save(results, len(records), _checkpoint(compiled.join(states), records, settings))
+                _write_tables(results, *tables(records, settings, method))
             note = ", ".join(f"{name} {info.metrics[name].mean():.3f}" for name in ("accuracy",) if name in info.metrics)
             bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels {note}")
+    rounds, acquired = tables(records, settings, method)
+    stopped = {settings.first_seed + i: _why(records, i) for i in np.flatnonzero(~_finite(records)).tolist()}
     if results is not None:
         results.manager.wait_until_finished()
-    rounds, acquired = tables(records, settings, method)
-    stopped = {settings.first_seed + i: _why(records, i) for i in range(settings.seeds) if not _finite(records)[i]}
+        _write_tables(results, rounds, acquired)
+        write_json(results.directory / "summary.json", {"stopped": stopped, "compile_seconds": compiled.compile_seconds})
     return Campaign(rounds, acquired, stopped, compiled.compile_seconds, compiled.join(states))
+
+
+def load(directory: Path) -> Campaign:
+    """A finished campaign from its results folder; the final states are not kept there."""
+    summary = json.loads((directory / "summary.json").read_text())
+    stopped = {int(seed): why for seed, why in summary["stopped"].items()}
+    tables = (pd.read_csv(directory / f"{name}.csv") for name in ("rounds", "acquired"))
+    return Campaign(*tables, stopped, summary["compile_seconds"])
 
 
 def tables(records: list[Record], settings: Settings, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -254,6 +274,11 @@ def _restored(
 
 def _stack(*leaves: np.ndarray) -> np.ndarray:
     return np.stack(leaves)
+
+
+def _write_tables(results: Store, rounds: pd.DataFrame, acquired: pd.DataFrame) -> None:
+    write_table(results.directory / "rounds.csv", rounds)
+    write_table(results.directory / "acquired.csv", acquired)
 
 
 @contextlib.contextmanager

@@ -91,7 +91,11 @@ def cycle(
         mask = jnp.ones(num_rows(inputs), bool) if available is None else available
         mask = mask.at[rows].set(False)
         memory = acquisition.init(memory_key, Pool(inputs, mask))
-        fresh = posterior.init(posterior_key, jax.tree.map(lambda leaf: leaf[:1], inputs))
+        row = jax.tree.map(lambda leaf: leaf[:1], inputs)
+        if warm_start:
+            fresh = posterior.init(posterior_key, row)
+        else:  # `propose` makes its own: keep the structure, and spare the compilation
+            fresh = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(posterior.init, key, row))
         return State(key, jnp.zeros((), jnp.int32), labelled, mask, fresh, memory)
 
     def propose(

@@ -14,7 +14,6 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pandas as pd
-from etils import epath
 
 from al_jax import parallel
 
@@ -44,36 +43,50 @@ def finished(directory: Path) -> bool:
     return (directory / "summary.json").exists()
 
 
-def open_store(directory: Path, config: Mapping[str, Any], *, resume: bool = False, allow_inexact: bool = False) -> Store:
-    """Open the results folder of `config` for a new run, or for an unfinished one with `resume`.
+def claim(
+    directory: Path, config: Mapping[str, Any], *, resume: bool = False, allow_inexact: bool = False
+) -> None:
+    """Make the folder the results of `config`, to begin a run or, with `resume`, to continue one.
 
     StoreError, before anything is written, when the folder belongs to another configuration or is no results folder,
     when it holds an unfinished run and `resume` is False, or when this machine would not continue it bit for bit (other
     platform, versions or thread-pool size) and `allow_inexact` is False.
     """
-    directory = Path(directory).absolute()
     config_file, environment_file = directory / "config.json", directory / "environment.json"
-    here, starts = environment(), []
+    here, starts = environment(), list[dict[str, Any]]()
     if config_file.exists():
-        stored = _read_json(config_file)
-        plain = json.loads(json.dumps(config))
-        if stored != plain:
-            names = sorted(k for k in {*stored, *plain} if stored.get(k) != plain.get(k))
-            raise StoreError(f"{directory} belongs to another configuration: it differs in {', '.join(names)}")
+        check_config(directory, config)
         if not resume:
             raise StoreError(f"{directory} holds an unfinished run of this configuration: continue it with --resume")
         starts = _read_json(environment_file) if environment_file.exists() else []
-        changed = {k: (starts[-1].get(k), here[k]) for k in EXACT if starts and starts[-1].get(k) != here[k]}
+        changed = [f"{k} was {starts[-1].get(k)}, is {here[k]}" for k in EXACT if starts and starts[-1].get(k) != here[k]]
         if changed and not allow_inexact:
-            what = ", ".join(f"{name} was {old}, is {new}" for name, (old, new) in changed.items())
-            raise StoreError(f"{directory} cannot be continued bit for bit here ({what}): pass --allow-inexact to do so anyway")
+            raise StoreError(
+                f"{directory} cannot be continued bit for bit here ({', '.join(changed)}): --allow-inexact continues anyway"
+            )
     elif directory.exists() and any(directory.iterdir()):
         raise StoreError(f"{directory} is not empty and holds no config.json: it is not a results folder of this program")
     directory.mkdir(parents=True, exist_ok=True)
     write_json(environment_file, [*starts, here])
     write_json(config_file, config)
+
+
+def check_config(directory: Path, config: Mapping[str, Any]) -> None:
+    """StoreError, naming the fields, when the folder's `config.json` is not `config`."""
+    stored, plain = _read_json(directory / "config.json"), json.loads(json.dumps(config))
+    if stored != plain:
+        names = sorted(k for k in {*stored, *plain} if stored.get(k) != plain.get(k))
+        raise StoreError(f"{directory} belongs to another configuration: it differs in {', '.join(names)}")
+
+
+def open_store(
+    directory: Path, config: Mapping[str, Any], *, resume: bool = False, allow_inexact: bool = False
+) -> Store:
+    """`claim` the folder and open its checkpoints."""
+    directory = Path(directory).absolute()
+    claim(directory, config, resume=resume, allow_inexact=allow_inexact)
     options = ocp.CheckpointManagerOptions(max_to_keep=2)
-    manager = ocp.CheckpointManager(epath.Path(directory / "checkpoints"), options=options)
+    manager = ocp.CheckpointManager(directory / "checkpoints", options=options)
     return Store(directory, fingerprint(config), manager)
 
 

@@ -5,14 +5,14 @@ B batch size, D feature width, M slots of the labelled buffer, S seeds.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Shaped
 
-PRNGKey = Key[Array, ""]
-Inputs = PyTree[Shaped[Array, "..."]]
+PRNGKey: TypeAlias = Key[Array, ""]
+Inputs: TypeAlias = PyTree[Shaped[Array, "..."]]
 """Any pytree of arrays that share a leading row axis: images, or tokens with a mask."""
-ScoreFn = Callable[[Float[Array, "... K C"]], Float[Array, "..."]]
+ScoreFn: TypeAlias = Callable[[Float[Array, "... K C"]], Float[Array, "..."]]
 """`log_probs [..., K, C] -> [...]`: higher means label it sooner."""
 
 
@@ -27,7 +27,7 @@ class Labelled(NamedTuple):
     labels: Shaped[Array, "M ..."]
     weights: Float[Array, " M"]
     rows: Int[Array, " M"]
-    count: Int[Array, ""]
+    count: Int[Array, ""]  # type: ignore[assignment]  # the contract's name, over tuple.count
 
 
 class Pool(NamedTuple):

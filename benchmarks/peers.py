@@ -115,12 +115,13 @@ def pytorch_campaign(seed: int, data: Digits, config: Config) -> tuple[Curve, fl
     pool_x, test_x = torch.as_tensor(data.pool_x), torch.as_tensor(data.test_x)
     pool_y, test_y = torch.as_tensor(data.pool_y).long(), torch.as_tensor(data.test_y).long()
     labelled = torch.as_tensor(initial_rows(data.pool_y, config.initial_labels, seed))
+    model = network()
 
     def evaluate() -> float:
         nonlocal model
         model = network()
         train(model, pool_x[labelled], pool_y[labelled], config)
-        return (sample(model, test_x, config.num_samples).mean(0).argmax(-1) == test_y).float().mean().item()
+        return (sample(model, test_x, config.num_samples).mean(0).argmax(-1) == test_y).double().mean().item()
 
     def acquire(count: int) -> None:
         nonlocal labelled
@@ -130,7 +131,6 @@ def pytorch_campaign(seed: int, data: Digits, config: Config) -> tuple[Curve, fl
         best = bald(sample(model, pool_x[candidates], config.num_samples)).topk(count).indices
         labelled = torch.cat([labelled, candidates[best]])
 
-    model: nn.Module
     return _rounds(evaluate, acquire, config), time.perf_counter() - start
 
 
@@ -161,7 +161,7 @@ def baal_campaign(seed: int, data: Digits, config: Config) -> tuple[Curve, float
         wrapper.reset_all()
         args.optimizer = adam(model, config)
         # baal's budget is in epochs, and its last minibatch is smaller: the nearest number of whole epochs takes the
-        # same number of optimiser steps to within half an epoch (at most 4 of 300 with the defaults).
+        # same number of optimiser steps to within half an epoch (300 or 301 with the defaults).
         args.epoch = max(1, round(config.steps / -(-len(labelled) // config.batch_size)))
         wrapper.train_on_dataset(labelled)
         logits = wrapper.predict_on_dataset(test, iterations=config.num_samples, verbose=False)  # [n, C, K]

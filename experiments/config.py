@@ -1,0 +1,194 @@
+"""The typed configuration that every experiment shares, and what is built from it."""
+
+import dataclasses
+from typing import Literal
+
+import optax
+
+from al_jax import acquisitions, data, models, posteriors
+from al_jax.campaign import Settings
+from al_jax.data import Dataset
+from al_jax.errors import unknown
+from al_jax.likelihood import categorical
+from al_jax.training import Training, l2
+from al_jax.types import Acquisition, Posterior
+
+SCORES = {
+    score.__name__: score
+    for score in (
+        acquisitions.entropy,
+        acquisitions.least_confidence,
+        acquisitions.margin,
+        acquisitions.bald,
+        acquisitions.mean_std,
+        acquisitions.variation_ratio,
+        acquisitions.vote_entropy,
+    )
+} | {"mean_kl": acquisitions.mean_kl}
+BATCH_METHODS = {"random": acquisitions.random, "core_set": acquisitions.core_set}
+POSTERIORS = ("point", "mc_dropout", "variational", "ensemble", "debal")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The data set, and the variants of its pool; test and validation rows are never changed."""
+
+    dataset: str = "digits"
+    """Name of the data set: digits."""
+    validation_size: int = 0
+    """Rows moved from the pool to a validation set, for early stopping."""
+    repeated: int = 1
+    """Copies of every pool row in total; above 1 each gets Gaussian noise."""
+    repeated_noise: float = 1.6
+    """Standard deviation of that noise in raw input units (a tenth of the digits' range)."""
+    rare_classes: tuple[int, ...] = ()
+    """Classes of which only a share of the pool's rows is kept."""
+    rare_share: float = 0.1
+    """That share."""
+    label_noise: float = 0.0
+    """Probability that the oracle answers with another class."""
+    data_seed: int = 0
+    """Seed of the validation split and of the variants; the same for all campaign seeds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AcquisitionConfig:
+    """How a batch is chosen."""
+
+    acquisition: str = "bald"
+    """random, entropy, least_confidence, margin, bald, mean_std, variation_ratio, vote_entropy, mean_kl or core_set."""
+    stochastic: Literal["power", "softmax", "softrank"] | None = None
+    """Sample the batch by Gumbel top-k over a score instead of taking the best rows (Kirsch et al. 2023)."""
+    coldness: float = 1.0
+    """Inverse temperature of `stochastic`."""
+    prefilter: int | None = None
+    """Offer the acquisition only the rows with the highest `prefilter_score`, this many."""
+    prefilter_score: str = "entropy"
+    """A pointwise score, as in `acquisition`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PosteriorConfig:
+    """The network and the posterior over its functions."""
+
+    posterior: str = "mc_dropout"
+    """point, mc_dropout, variational, ensemble (of points) or debal (ensemble of MC-dropout networks)."""
+    members: int = 5
+    """Networks in `ensemble` and `debal`."""
+    hidden: tuple[int, ...] = (128, 128)
+    """Widths of the hidden layers."""
+    dropout: float = 0.5
+    """Dropout rate after every hidden layer; `variational` uses none."""
+    prior_std: float = 0.3
+    """Standard deviation of `variational`'s Gaussian prior over weights."""
+    temperature: float = 0.1
+    """Weight of `variational`'s KL; below 1 is a cold posterior."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Training in every round, by Adam."""
+
+    learning_rate: float = 1e-3
+    """Adam's step size."""
+    minibatch_size: int = 32
+    """Rows in a minibatch."""
+    steps: int | None = 300
+    """Budget in optimiser steps; None when it is in epochs."""
+    epochs: int | None = None
+    """Budget in passes over the labelled rows, instead of `steps`."""
+    weight_decay: float = 0.0
+    """Coefficient of the summed squares of the parameters in `weight_decay_of`."""
+    weight_decay_over_count: bool = False
+    """Divide that coefficient by the number of labelled rows."""
+    weight_decay_of: str = "kernel"
+    """Regular expression searched in parameter paths such as Dense_0/kernel."""
+    patience: int | None = None
+    """Stop after so many evaluations on the validation set without a better one, and restore the best parameters."""
+    evaluate_every: int | None = None
+    """Steps between these evaluations; every epoch when the budget is in epochs."""
+    monitor: Literal["nll", "accuracy"] = "nll"
+    """What they compare."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One campaign: everything that its results depend on."""
+
+    data: DataConfig = DataConfig()
+    acquisition: AcquisitionConfig = AcquisitionConfig()
+    posterior: PosteriorConfig = PosteriorConfig()
+    training: TrainingConfig = TrainingConfig()
+    campaign: Settings = Settings()
+
+
+def build_dataset(config: DataConfig) -> Dataset:
+    """Load the data set, split validation rows off, then change the pool: nothing of other splits can leak into it."""
+    dataset = data.load(config.dataset)
+    if config.validation_size:
+        dataset = data.with_validation(dataset, config.validation_size, config.data_seed)
+    if config.rare_classes:
+        dataset = data.imbalanced(dataset, config.rare_share, config.rare_classes, config.data_seed)
+    if config.label_noise:
+        dataset = data.noisy_labels(dataset, config.label_noise, config.data_seed)
+    if config.repeated != 1:
+        dataset = data.repeated(dataset, config.repeated, config.repeated_noise, config.data_seed)
+    return dataset
+
+
+def build_acquisition(config: AcquisitionConfig) -> Acquisition:
+    """The acquisition by its name in the literature; ValueError lists the close matches of an unknown one."""
+    name = config.acquisition
+    if name not in SCORES and name not in BATCH_METHODS:
+        raise unknown("acquisition", name, [*SCORES, *BATCH_METHODS])
+    if config.prefilter_score not in SCORES:
+        raise unknown("prefilter_score", config.prefilter_score, SCORES)
+    if name in BATCH_METHODS and config.stochastic:
+        raise ValueError(f"stochastic={config.stochastic!r}: expected a pointwise score, and {name} is none")
+    if name in BATCH_METHODS:
+        acquisition = BATCH_METHODS[name]()
+    elif config.stochastic:
+        acquisition = acquisitions.stochastic_top_k(SCORES[name], config.stochastic, config.coldness)
+    else:
+        acquisition = acquisitions.top_k(SCORES[name])
+    if config.prefilter is not None:
+        acquisition = acquisitions.prefilter(SCORES[config.prefilter_score], config.prefilter, acquisition)
+    return acquisition
+
+
+def build_training(config: TrainingConfig) -> Training:
+    """Adam with the configured budget, penalty and early stopping."""
+    decay = config.weight_decay
+    penalty = l2(decay, over_count=config.weight_decay_over_count, only=config.weight_decay_of) if decay else None
+    return Training(
+        optax.adam(config.learning_rate),
+        batch_size=config.minibatch_size,
+        steps=config.steps if config.epochs is None else None,
+        epochs=config.epochs,
+        penalty=penalty,
+        patience=config.patience,
+        evaluate_every=config.evaluate_every,
+        monitor=config.monitor,
+    )
+
+
+def build_posterior(config: PosteriorConfig, training: Training, dataset: Dataset) -> Posterior:
+    """The posterior over MLPs for this data set; inputs are normalised by the moments of the pool."""
+    name = config.posterior
+    if name not in POSTERIORS:
+        raise unknown("posterior", name, POSTERIORS)
+    module = models.MLP(
+        num_classes=dataset.num_classes,
+        hidden=config.hidden,
+        dropout=0.0 if name == "variational" else config.dropout,
+        mean=float(dataset.inputs.mean()),
+        std=float(dataset.inputs.std()) or 1.0,
+        **({"dense": models.VariationalDense} if name == "variational" else {}),
+    )
+    if name == "variational":
+        return posteriors.variational(
+            module, categorical(), training, prior_std=config.prior_std, temperature=config.temperature
+        )
+    inner = posteriors.mc_dropout if name in ("mc_dropout", "debal") else posteriors.point
+    posterior = inner(module, categorical(), training)
+    return posteriors.ensemble(posterior, config.members) if name in ("ensemble", "debal") else posterior

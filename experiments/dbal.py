@@ -1,0 +1,32 @@
+"""Any deep Bayesian active-learning campaign from the command line.
+
+python -m experiments.dbal --dataset digits --acquisition bald --posterior mc_dropout --seeds 3 --max-labels 120
+"""
+
+import dataclasses
+
+from al_jax import store
+from experiments import runner
+from experiments.config import Config
+from experiments.dry_run import print_costs
+from experiments.runner import console
+
+
+def main() -> None:
+    """Parse the command line, run or continue the campaign, print its table."""
+    config, options = runner.command_line(Config, "dbal", __doc__)
+    if options.dry_run:
+        print_costs(config)
+        return
+    directory = (options.results_dir / "dbal" / store.fingerprint(dataclasses.asdict(config))).absolute()
+    if store.finished(directory):
+        console.print("this run is finished: its stored results are shown")
+    done = runner.run_config(config, directory, options)
+    stopped = {f"seed {seed}": why for seed, why in done.stopped.items()}
+    title = f"{config.posterior.posterior} + {config.acquisition.acquisition} on {config.data.dataset}"
+    runner.present(done.rounds, stopped, directory, title)
+
+
+if __name__ == "__main__":
+    runner.configure_devices()
+    runner.guarded(main)

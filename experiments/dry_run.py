@@ -1,0 +1,108 @@
+"""What a campaign would cost: counted from the programs themselves, without running them."""
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.table import Table
+
+from al_jax.models.forward import num_rows
+from al_jax.types import Data, Labelled
+from experiments.config import Config, TrainingConfig
+from experiments.runner import build, console
+
+
+class Costs(NamedTuple):
+    """Of all seeds together, but for `parameters`. FLOPs are XLA's count of the lowered programs."""
+
+    rounds: int
+    rows_scored: int
+    parameters: int
+    training_flops: float
+    prediction_flops: float
+    memory_bytes: float
+
+
+def steps_of(training: TrainingConfig, count: int) -> int:
+    """Optimiser steps of a fit on `count` labelled rows; early stopping may take fewer."""
+    if training.epochs is not None:
+        return training.epochs * math.ceil(count / training.minibatch_size)
+    return training.steps or 0
+
+
+def costs(config: Config) -> Costs:
+    """Count rounds, rows, FLOPs and bytes of a campaign; ValueError as `build`."""
+    posterior, _, dataset = build(config)
+    settings, key = config.campaign, jax.random.key(0)
+    x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((settings.chunk_size, *leaf.shape[1:]), leaf.dtype), dataset.inputs)
+    state = jax.eval_shape(posterior.init, key, x)
+    draws = jax.eval_shape(lambda k, s: posterior.sample(k, s, settings.num_samples), key, state)
+    predict = jax.jit(lambda s, d, rows: posterior.predict(s, d, rows).log_probs).lower(state, draws, x)
+    slots = settings.max_labels + settings.batch_size
+
+    def buffer(length: int) -> Labelled:
+        inputs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((length, *leaf.shape[1:]), leaf.dtype), dataset.inputs)
+        column = jax.ShapeDtypeStruct((length,), jnp.int32)
+        weights = jax.ShapeDtypeStruct((length,), jnp.float32)
+        return Labelled(inputs, column, weights, column, jax.ShapeDtypeStruct((), jnp.int32))
+
+    validation = None if dataset.validation_labels is None else buffer(len(dataset.validation_labels))
+    # XLA counts the body of a loop once, and a fit is one loop: this is a training step.
+    fit = jax.jit(posterior.fit).lower(key, state, Data(buffer(slots), validation))
+    counts = [*range(settings.initial_labels, settings.max_labels, settings.batch_size), settings.max_labels]
+    pool = num_rows(dataset.inputs)
+    offered = 0 if config.acquisition.acquisition == "random" else settings.pool_subset or pool
+    passes = 2 if config.acquisition.prefilter else 1
+    rows_scored = settings.seeds * len(counts) * offered * passes
+    rows_tested = settings.seeds * len(counts) * len(dataset.test_labels)
+    steps = settings.seeds * sum(steps_of(config.training, count) for count in counts)
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
+    at_once = min(settings.seed_block, settings.seeds)
+    classes = dataset.num_classes
+    memory = _bytes(dataset.inputs) + _bytes(dataset.test_inputs)
+    memory += settings.seeds * (slots * _bytes(dataset.inputs) / pool + 4 * parameters)
+    memory += at_once * (12 * parameters + 8 * settings.chunk_size * settings.num_samples * max(classes, *config.posterior.hidden))
+    return Costs(len(counts), rows_scored, parameters, steps * _flops(fit), (rows_scored + rows_tested) * _flops(predict) / settings.chunk_size, memory)
+
+
+def print_costs(config: Config) -> None:
+    """Print the costs, and hours at a tenth of the speed of this machine's matrix product: small networks reach that."""
+    found = costs(config)
+    speed = matmul_flops()
+    total = found.training_flops + found.prediction_flops
+    table = Table(title=f"{config.posterior.posterior} + {config.acquisition.acquisition} on {config.data.dataset}")
+    table.add_column("what")
+    table.add_column("all seeds together", justify="right")
+    for name, value in (
+        ("seeds", f"{config.campaign.seeds}"),
+        ("rounds a seed", f"{found.rounds}"),
+        ("pool rows scored", f"{found.rows_scored:,}"),
+        ("parameters of a state", f"{found.parameters:,}"),
+        ("training", f"{found.training_flops:.2e} FLOPs"),
+        ("scores and metrics", f"{found.prediction_flops:.2e} FLOPs"),
+        ("memory", f"{found.memory_bytes / 2**20:,.0f} MiB"),
+        ("time, a rough guess", f"{total / (speed / 10) / 3600:.3f} hours at {speed / 1e10:.0f} GFLOP/s"),
+    ):
+        table.add_row(name, value)
+    console.print(table)
+
+
+def matmul_flops(size: int = 1024) -> float:
+    """FLOP/s of a float32 matrix product on the default device."""
+    a = jnp.ones((size, size))
+    product = jax.jit(lambda a: a @ a)
+    jax.block_until_ready(product(a))
+    began = time.perf_counter()
+    jax.block_until_ready([product(a) for _ in range(5)])
+    return 5 * 2 * size**3 / (time.perf_counter() - began)
+
+
+def _flops(lowered: Any) -> float:
+    return float(lowered.cost_analysis()["flops"])
+
+
+def _bytes(inputs: Any) -> int:
+    return sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(inputs))

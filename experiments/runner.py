@@ -1,0 +1,101 @@
+"""Runs configured campaigns into results folders; shared by the experiment scripts."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import jax
+import pandas as pd
+import tyro
+from rich.console import Console
+
+from al_jax import campaign, parallel, plots, results, store
+from al_jax.campaign import Campaign
+from al_jax.data import Dataset
+from al_jax.types import Acquisition, Posterior
+from experiments import config as configs
+from experiments.config import Config
+
+T = TypeVar("T")
+console = Console()
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How to run; results do not depend on it."""
+
+    results_dir: Path = Path("results")
+    """Where results go: RESULTS_DIR/<experiment>/<hash of the configuration>/."""
+    resume: bool = False
+    """Continue an unfinished run from its last finished round; it acquires the rows it would have acquired."""
+    allow_inexact: bool = False
+    """Resume on another platform, version or thread-pool size, though the rows may then differ."""
+    dry_run: bool = False
+    """Print what the run would cost, and do not run."""
+
+
+def configure_devices() -> None:
+    """Persistent compilation cache, and a CPU device per core so that blocks of seeds run side by side."""
+    parallel.enable_compilation_cache()
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+
+
+def command_line(config: type[T], name: str, description: str | None) -> tuple[T, RunOptions]:
+    """Parse the options of `python -m experiments.<name>`: every field of `config` and of `RunOptions`."""
+    unnamed = tyro.conf.arg(name="")
+    return tyro.cli(
+        tuple[Annotated[config, unnamed], Annotated[RunOptions, unnamed]],  # type: ignore[valid-type]
+        prog=f"python -m experiments.{name}",
+        description=description,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
+def guarded(main: Callable[[], None]) -> None:
+    """Run a script's main: what the user can mend ends in one line and exit code 2, not in a traceback."""
+    try:
+        main()
+    except (ValueError, store.StoreError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: run the same command with --resume to continue")
+
+
+def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
+    """What `campaign.run` needs; ValueError names what cannot work, before anything is compiled or written."""
+    acquisition = configs.build_acquisition(config.acquisition)
+    dataset = configs.build_dataset(config.data)
+    posterior = configs.build_posterior(config.posterior, configs.build_training(config.training), dataset)
+    return posterior, acquisition, campaign.validate(posterior, dataset, config.campaign)
+
+
+def run_config(config: Config, directory: Path, options: RunOptions) -> Campaign:
+    """Run one campaign into `directory`, or read it there when it is finished."""
+    plain = dataclasses.asdict(config)
+    if store.finished(directory):
+        store.check_config(directory, plain)
+        return campaign.load(directory)
+    posterior, acquisition, dataset = build(config)
+    opened = store.open_store(directory, plain, resume=options.resume, allow_inexact=options.allow_inexact)
+    return campaign.run(
+        posterior,
+        acquisition,
+        dataset,
+        config.campaign,
+        method=config.acquisition.acquisition,
+        results=opened,
+        console=console,
+    )
+
+
+def present(rounds: pd.DataFrame, stopped: dict[str, str], directory: Path, title: str) -> None:
+    """Print the table and what was stopped, and draw the learning curves."""
+    console.print(results.render(results.summary(rounds), title=title))
+    for who, why in stopped.items():
+        console.print(f"[yellow]{who} was stopped:[/] {why}")
+    plots.learning_curves(rounds, title=title).savefig(directory / "learning_curve.png", dpi=150)
+    console.print(f"results: {directory}", soft_wrap=True, highlight=False)

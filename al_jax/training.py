@@ -108,7 +108,8 @@ def train(
     user's. Returns the parameters and `{"loss": last minibatch's, "steps": taken, "finite": nothing became NaN or inf}`.
     With no labelled rows the parameters come back unchanged. ValueError when patience is set without validation rows.
     """
-    labelled, count = data.labelled, data.labelled.count
+    labelled = jax.tree.map(jnp.asarray, data.labelled)
+    count = labelled.count
     capacity, batch_size = len(labelled.rows), training.batch_size
     if training.patience is not None and data.validation is None:
         raise ValueError(f"patience={training.patience} needs a validation set, and data.validation is None")

@@ -7,10 +7,11 @@ B batch size, D feature width, M slots of the labelled buffer, S seeds.
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Shaped
 
 PRNGKey: TypeAlias = Key[Array, ""]
-Inputs: TypeAlias = PyTree[Shaped[Array, "..."]]
+Inputs: TypeAlias = PyTree[Shaped[Array | np.ndarray, "..."]]
 """Any pytree of arrays that share a leading row axis: images, or tokens with a mask."""
 ScoreFn: TypeAlias = Callable[[Float[Array, "... K C"]], Float[Array, "..."]]
 """`log_probs [..., K, C] -> [...]`: higher means label it sooner."""

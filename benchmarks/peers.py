@@ -1,6 +1,7 @@
 """The digits BALD campaign as a PyTorch user and as a baal user would write it, for `benchmarks.campaign` to compare.
 
-Letters as in `al_jax.types`: N pool rows, n rows, K posterior samples, C classes. Everything runs on the CPU.
+Letters as in `al_jax.types`: N pool rows, n rows, K posterior samples, C classes. Everything runs on the CPU. Data and
+initial rows are given, so that nothing of JAX is imported here.
 """
 
 import logging
@@ -25,7 +26,7 @@ from torch.utils.data import TensorDataset
 
 
 class Digits(NamedTuple):
-    """Arrays of one split: inputs float32 in [0, 1], labels integers in 0..C-1."""
+    """Arrays of one split: inputs float32, standardised by the mean and std of the pool, labels integers in 0..C-1."""
 
     pool_x: np.ndarray  # [N, 64]
     pool_y: np.ndarray  # [N]
@@ -43,7 +44,6 @@ class Config:
       num_samples: K, MC-dropout samples of the pool and of the test set.
       learning_rate: of Adam.
       acquisition_size: rows labelled a round.
-      initial_labels: rows labelled at the start, balanced over the classes; see `initial_rows`.
       max_labels: labelled rows in the last round, which is trained and evaluated too.
       threads: of PyTorch; None leaves its default, one a core.
     """
@@ -53,21 +53,12 @@ class Config:
     num_samples: int = 50
     learning_rate: float = 1e-3
     acquisition_size: int = 10
-    initial_labels: int = 20
     max_labels: int = 220
     threads: int | None = None
 
 
 Curve = list[tuple[int, float]]
 """(labelled rows, test accuracy in [0, 1]) of every round."""
-
-
-def initial_rows(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`labels [N]` -> random pool rows [count], as balanced over the classes as can be; every contender's start."""
-    order = np.random.default_rng(seed).permutation(len(labels))
-    same = labels[order, None] == np.unique(labels)  # [N, C]
-    nth_of_its_class = np.cumsum(same, axis=0)[same]
-    return order[np.argsort(nth_of_its_class, kind="stable")[:count]]
 
 
 def network() -> nn.Sequential:
@@ -103,39 +94,58 @@ def sample(model: nn.Module, x: Tensor, num_samples: int) -> Tensor:
     return torch.cat([model(rows.expand(num_samples, *rows.shape)).softmax(-1) for rows in x.split(256)], dim=1)
 
 
+@torch.inference_mode()
+def sample_shared(model: nn.Sequential, x: Tensor, num_samples: int) -> Tensor:
+    """MC dropout, one mask a sample for all rows: `x [n, 64] -> probabilities [K, n, C]`; what al_jax does, by hand.
+
+    The first layer comes before the first mask: it is computed once, not once a sample.
+    """
+    first, relu, dropout, second, _, _, last = model
+    masks = [dropout.train()(torch.ones(num_samples, 1, layer.in_features)) for layer in (second, last)]
+    hidden = relu(first(x))
+    samples = [last(relu(second(rows * masks[0])) * masks[1]).softmax(-1) for rows in hidden.split(256)]
+    return torch.cat(samples, dim=1)
+
+
 def bald(probs: Tensor) -> Tensor:
     """`probs [K, n, C]` -> mutual information of label and parameters, in nats, [n]."""
     return torch.special.entr(probs.mean(0)).sum(-1) - torch.special.entr(probs).sum(-1).mean(0)
 
 
-def pytorch_campaign(seed: int, data: Digits, config: Config) -> tuple[Curve, float]:
-    """One seed of the campaign in plain PyTorch. Returns the curve and seconds, without imports."""
+def pytorch_campaign(
+    seed: int, rows: np.ndarray, data: Digits, config: Config, shared_masks: bool = False
+) -> tuple[Curve, float]:
+    """One seed of the campaign in PyTorch, from the labelled `rows`. Returns the curve and seconds, without imports.
+
+    `shared_masks` samples by `sample_shared`, instead of the `sample` that one writes first.
+    """
+    draw = sample_shared if shared_masks else sample
     _prepare(seed, config)
     start = time.perf_counter()
     pool_x, test_x = torch.as_tensor(data.pool_x), torch.as_tensor(data.test_x)
     pool_y, test_y = torch.as_tensor(data.pool_y).long(), torch.as_tensor(data.test_y).long()
-    labelled = torch.as_tensor(initial_rows(data.pool_y, config.initial_labels, seed))
+    labelled = torch.as_tensor(rows).long()
     model = network()
 
     def evaluate() -> float:
         nonlocal model
         model = network()
         train(model, pool_x[labelled], pool_y[labelled], config)
-        return (sample(model, test_x, config.num_samples).mean(0).argmax(-1) == test_y).double().mean().item()
+        return (draw(model, test_x, config.num_samples).mean(0).argmax(-1) == test_y).double().mean().item()
 
     def acquire(count: int) -> None:
         nonlocal labelled
         unlabelled = torch.ones(len(pool_x), dtype=torch.bool)
         unlabelled[labelled] = False
         candidates = unlabelled.nonzero()[:, 0]
-        best = bald(sample(model, pool_x[candidates], config.num_samples)).topk(count).indices
+        best = bald(draw(model, pool_x[candidates], config.num_samples)).topk(count).indices
         labelled = torch.cat([labelled, candidates[best]])
 
-    return _rounds(evaluate, acquire, config), time.perf_counter() - start
+    return _rounds(len(rows), evaluate, acquire, config), time.perf_counter() - start
 
 
-def baal_campaign(seed: int, data: Digits, config: Config) -> tuple[Curve, float]:
-    """One seed of the campaign with baal, after its MLP example. Returns the curve and seconds, without imports.
+def baal_campaign(seed: int, rows: np.ndarray, data: Digits, config: Config) -> tuple[Curve, float]:
+    """One seed of the campaign with baal, from the labelled `rows`, after its MLP example. Returns as above.
 
     Two choices are kinder to baal than its defaults: no DataLoader worker processes (4 would start in every epoch) and
     no progress bars or log lines.
@@ -144,7 +154,7 @@ def baal_campaign(seed: int, data: Digits, config: Config) -> tuple[Curve, float
     _prepare(seed, config)
     start = time.perf_counter()
     mask = np.zeros(len(data.pool_x), dtype=bool)
-    mask[initial_rows(data.pool_y, config.initial_labels, seed)] = True
+    mask[rows] = True
     pool = TensorDataset(torch.as_tensor(data.pool_x), torch.as_tensor(data.pool_y).long())
     test = TensorDataset(torch.as_tensor(data.test_x), torch.as_tensor(data.test_y).long())
     labelled = ActiveLearningDataset(pool, labelled=mask)
@@ -173,12 +183,12 @@ def baal_campaign(seed: int, data: Digits, config: Config) -> tuple[Curve, float
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True")  # baal's own loss metric
-        return _rounds(evaluate, acquire, config), time.perf_counter() - start
+        return _rounds(len(rows), evaluate, acquire, config), time.perf_counter() - start
 
 
-def _rounds(evaluate: Callable[[], float], acquire: Callable[[int], None], config: Config) -> Curve:
-    """Train and evaluate at every labelled count from `initial_labels` to `max_labels`, labelling rows in between."""
-    labelled, curve = config.initial_labels, [(config.initial_labels, evaluate())]
+def _rounds(labelled: int, evaluate: Callable[[], float], acquire: Callable[[int], None], config: Config) -> Curve:
+    """Train and evaluate at every count from `labelled` to `max_labels`, labelling rows in between."""
+    curve = [(labelled, evaluate())]
     while labelled < config.max_labels:
         count = min(config.acquisition_size, config.max_labels - labelled)
         acquire(count)
@@ -193,5 +203,5 @@ def _prepare(seed: int, config: Config) -> None:
         torch.set_num_threads(config.threads)
     model, x = network(), torch.zeros(2, 64)
     train(model, x, torch.zeros(2).long(), Config(steps=1))
-    bald(sample(model, x, 2))
+    bald(sample(model, x, 2) + sample_shared(model, x, 2))
     torch.manual_seed(seed)

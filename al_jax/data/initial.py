@@ -7,40 +7,42 @@ from jaxtyping import Int, Int32
 def initial_rows(
     seed: int,
     labels: Int[np.ndarray, " N"],
-    size: int,
+    initial_labels: int,
     num_classes: int,
     balanced: bool = True,
     among: np.ndarray | None = None,
-) -> Int32[np.ndarray, "{size}"]:
-    """`size` distinct pool rows, a function of the seed alone, so that all acquisitions start from the same rows.
+) -> Int32[np.ndarray, "{initial_labels}"]:
+    """`initial_labels` distinct pool rows, a function of the seed alone: all acquisitions start from the same rows.
 
-    Balanced: `size // num_classes` rows of every class, and one more of randomly chosen classes for the remainder (only
-    of those that have one more). Otherwise uniformly at random. `among` (bool [N]) restricts the choice to its rows.
+    Balanced: `initial_labels // num_classes` rows of every class, and one more of randomly chosen classes for the
+    remainder (only of those that have one more). Otherwise uniformly at random. `among` (bool [N]) restricts the choice to its rows.
 
-    ValueError when `among` is no such mask; `size` is not in 0..number of rows to choose from; or, if balanced, when
-    `size` is less than `num_classes` or a class has too few rows.
+    ValueError when `among` is no such mask; `initial_labels` is not in 0..number of rows to choose from; or, if
+    balanced, when it is less than `num_classes` or a class has too few rows.
     """
     labels = np.asarray(labels)
     if among is not None and (among.dtype != bool or among.shape != labels.shape):
         raise ValueError(f"among is {among.dtype}{list(among.shape)}: expected bool{list(labels.shape)}")
     rows = np.arange(len(labels)) if among is None else np.flatnonzero(among)
-    if not 0 <= size <= len(rows):
-        raise ValueError(f"size={size}: expected 0..{len(rows)}, the rows to choose from")
+    if not 0 <= initial_labels <= len(rows):
+        raise ValueError(f"initial_labels={initial_labels}: expected 0..{len(rows)}, the rows to choose from")
     generator = np.random.default_rng(seed)
     if not balanced:
-        return generator.choice(rows, size, replace=False).astype(np.int32)
-    if size < num_classes:
+        return generator.choice(rows, initial_labels, replace=False).astype(np.int32)
+    if initial_labels < num_classes:
         raise ValueError(
-            f"size={size}: an initial set without every class when balanced was asked; expected num_classes="
-            f"{num_classes} or more, or balanced=False"
+            f"initial_labels={initial_labels}: an initial set without every class when balanced was asked; "
+            f"expected num_classes={num_classes} or more, or balanced=False"
         )
     of_class = [rows[labels[rows] == c] for c in range(num_classes)]
-    counts, (share, remainder) = np.array([len(r) for r in of_class]), divmod(size, num_classes)
+    counts, (share, remainder) = np.array([len(r) for r in of_class]), divmod(initial_labels, num_classes)
     larger = np.flatnonzero(counts > share)
     needed = share if len(larger) >= remainder else share + 1
     if (counts < needed).any():
         short = ", ".join(f"class {c} has {counts[c]}" for c in np.flatnonzero(counts < needed))
-        raise ValueError(f"size={size}: {short} rows to choose from; expected at least {needed} of every class")
+        raise ValueError(
+            f"initial_labels={initial_labels}: {short} rows to choose from; expected at least {needed} of every class"
+        )
     shares = np.full(num_classes, share)
     shares[generator.choice(larger, remainder, replace=False)] += 1
     chosen = [generator.choice(r, s, replace=False) for r, s in zip(of_class, shares, strict=True)]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 
@@ -26,9 +27,9 @@ class MLP(nn.Module):
     dense: Callable[..., nn.Module] = nn.Dense
 
     @nn.compact
-    def __call__(self, x: Shaped[Array, "n ..."], train: bool = False) -> Float[Array, "n C"]:
+    def __call__(self, x: Shaped[Array | np.ndarray, "n ..."], train: bool = False) -> Float[Array, "n C"]:
         """Return logits; `train` switches dropout on."""
-        x = (x.astype(jnp.float32).reshape(len(x), -1) - self.mean) / self.std
+        x = (jnp.asarray(x, jnp.float32).reshape(len(x), -1) - self.mean) / self.std
         for width in self.hidden:
             x = nn.relu(self.dense(width)(x))
             if self.dropout:

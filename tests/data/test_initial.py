@@ -68,21 +68,21 @@ def test_the_remainder_avoids_exhausted_classes_whatever_the_seed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": -1}, r"^size=-1: expected 0\.\.90"),
-        ({"size": 91}, r"^size=91: expected 0\.\.90"),
-        ({"size": 91, "balanced": False}, r"^size=91: expected 0\.\.90"),
-        ({"size": 5, "among": LABELS == 9}, r"^size=5: expected 0\.\.0"),
-        ({"size": 2}, r"initial set without every class when balanced was asked"),
-        ({"size": 0}, r"initial set without every class when balanced was asked"),
-        ({"size": 6, "among": LABELS != 1}, r"class 1 has 0 rows .* at least 2 of every class"),
-        ({"size": 3, "num_classes": 4, "balanced": True, "labels": LABELS[:2]}, r"^size=3: expected 0\.\.2"),
-        ({"size": 8, "num_classes": 4}, r"class 3 has 0 rows"),
+        ({"initial_labels": -1}, r"^initial_labels=-1: expected 0\.\.90"),
+        ({"initial_labels": 91}, r"^initial_labels=91: expected 0\.\.90"),
+        ({"initial_labels": 91, "balanced": False}, r"^initial_labels=91: expected 0\.\.90"),
+        ({"initial_labels": 5, "among": LABELS == 9}, r"^initial_labels=5: expected 0\.\.0"),
+        ({"initial_labels": 2}, r"initial set without every class when balanced was asked"),
+        ({"initial_labels": 0}, r"initial set without every class when balanced was asked"),
+        ({"initial_labels": 6, "among": LABELS != 1}, r"class 1 has 0 rows .* at least 2 of every class"),
+        ({"initial_labels": 3, "num_classes": 4, "balanced": True, "labels": LABELS[:2]}, r"^initial_labels=3: expected 0\.\.2"),
+        ({"initial_labels": 8, "num_classes": 4}, r"class 3 has 0 rows"),
         (
-            {"size": 5, "labels": np.array([0, 1, 2, 2, 2])},
+            {"initial_labels": 5, "labels": np.array([0, 1, 2, 2, 2])},
             r"class 0 has 1, class 1 has 1 rows .* at least 2 of every class",
         ),
-        ({"size": 3, "among": np.arange(90)}, r"^among is int64\[90\]: expected bool\[90\]"),
-        ({"size": 3, "among": np.ones(3, bool)}, r"^among is bool\[3\]: expected bool\[90\]"),
+        ({"initial_labels": 3, "among": np.arange(90)}, r"^among is int64\[90\]: expected bool\[90\]"),
+        ({"initial_labels": 3, "among": np.ones(3, bool)}, r"^among is bool\[3\]: expected bool\[90\]"),
     ],
 )
 def test_impossible_requests_are_named(arguments: dict, message: str) -> None:

@@ -1,0 +1,47 @@
+"""Fixtures shared by the suite: one tiny data set, one tiny network, compiled as rarely as possible."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import numpy as np
+import optax
+import pytest
+
+from al_jax.data import Dataset
+from al_jax.likelihood import categorical
+from al_jax.models import MLP, VariationalDense
+from al_jax.posteriors import ensemble, mc_dropout, point, variational
+from al_jax.training import Training
+from al_jax.types import Posterior
+
+
+def blobs(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Three Gaussian blobs in the plane, `[size, 2]` float32 and `[size]` int32."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(size, dtype=np.int32) % 3
+    centres = 3.0 * np.array([[0.0, 1.0], [0.9, -0.5], [-0.9, -0.5]])
+    return (centres[labels] + generator.normal(size=(size, 2))).astype(np.float32), labels
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    """A pool of 48 rows, 30 test rows, 3 classes."""
+    inputs, labels = blobs(0, 48)
+    test_inputs, test_labels = blobs(1, 30)
+    return Dataset("blobs", inputs, labels, test_inputs, test_labels, 3)
+
+
+TRAINING = Training(optax.adam(1e-2), batch_size=8, steps=20)
+
+
+def tiny(name: str, training: Training = TRAINING) -> Posterior:
+    """The posterior of this name over a network of 8 hidden units."""
+    if name == "variational":
+        return variational(MLP(3, (8,), 0.0, dense=VariationalDense), categorical(), training)
+    inner = mc_dropout if name in ("mc_dropout", "debal") else point
+    posterior = inner(MLP(3, (8,), 0.5), categorical(), training)
+    return ensemble(posterior, 3) if name in ("ensemble", "debal") else posterior
+
+
+POSTERIORS = ("point", "mc_dropout", "variational", "ensemble", "debal")

@@ -19,8 +19,8 @@ from al_jax.cycle import State, cycle
 from al_jax.data import Dataset, check, initial_rows
 from al_jax.likelihood import categorical
 from al_jax.models.forward import num_rows
-from al_jax.store import Store, last_round, restore, save, write_json, write_table
-from al_jax.types import Acquisition, Likelihood, Posterior, RoundInfo
+from al_jax.store import Store, last_round, log_start, restore, save, write_json, write_table
+from al_jax.types import Acquisition, Cycle, Likelihood, Posterior, RoundInfo
 
 Oracle = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """`rows [S, B] -> (labels [S, B], answered bool [S, B])`; rows that are not answered stay in the pool."""
@@ -79,17 +79,17 @@ class Campaign(NamedTuple):
     state: State | None = None  # None when the run was read from disk
 
 
-def validate(posterior: Posterior, dataset: Dataset, settings: Settings) -> Dataset:
-    """The data set, checked, with NumPy leaves. Computes nothing else, and writes nothing.
+def validate(dataset: Dataset, settings: Settings) -> Dataset:
+    """The data set, checked, with NumPy leaves.
 
     ValueError, naming the argument, its value and what was expected, unless this campaign can run.
     """
     dataset = check(dataset)
     pool = num_rows(dataset.inputs)
-    for name in ("seeds", "batch_size", "num_samples", "chunk_size", "seed_block"):
-        value = getattr(settings, name)
-        if value < 1:
-            raise ValueError(f"{name}={value}: expected at least 1")
+    least = dict.fromkeys(("seeds", "batch_size", "num_samples", "chunk_size", "seed_block"), 1) | {"first_seed": 0}
+    for name, low in least.items():
+        if getattr(settings, name) < low:
+            raise ValueError(f"{name}={getattr(settings, name)}: expected at least {low}")
     if not 0 <= settings.initial_labels <= pool:
         raise ValueError(f"initial_labels={settings.initial_labels}: expected 0 to {pool}, the rows of the pool")
     if not settings.initial_labels <= settings.max_labels <= pool:
@@ -102,13 +102,32 @@ def validate(posterior: Posterior, dataset: Dataset, settings: Settings) -> Data
         raise ValueError(f"batch_size={settings.batch_size}: only {left} rows are left to acquire")
     subset = settings.pool_subset
     if subset is not None and not settings.batch_size <= subset <= pool:
-        raise ValueError(f"pool_subset={subset}: expected {settings.batch_size} (batch_size) to {pool}, the rows of the pool")
+        raise ValueError(
+            f"pool_subset={subset}: expected {settings.batch_size} (batch_size) to {pool}, the rows of the pool"
+        )
     if settings.evaluate not in ("samples", "point"):
         raise ValueError(f"evaluate={settings.evaluate!r}: expected 'samples' or 'point'")
     for seed in range(settings.first_seed, settings.first_seed + settings.seeds):
         initial_rows(seed, dataset.labels, settings.initial_labels, dataset.num_classes, settings.balanced)
-    jax.eval_shape(posterior.init, jax.random.key(0), jax.tree.map(lambda leaf: leaf[:1], dataset.inputs))
     return dataset
+
+
+def programs(
+    posterior: Posterior, acquisition: Acquisition, settings: Settings, likelihood: Likelihood | None = None
+) -> Cycle:
+    """The cycle that these settings ask for."""
+    return cycle(
+        posterior,
+        acquisition,
+        likelihood or categorical(),
+        batch_size=settings.batch_size,
+        num_samples=settings.num_samples,
+        max_labels=settings.max_labels,
+        chunk_size=settings.chunk_size,
+        pool_subset=settings.pool_subset,
+        warm_start=settings.warm_start,
+        evaluate=settings.evaluate,
+    )
 
 
 def run(
@@ -136,28 +155,20 @@ def run(
     ValueError names what cannot work before anything is compiled; RuntimeError when the oracle answers nothing at all.
     """
     settings = settings or Settings()
-    dataset = validate(posterior, dataset, settings)
+    dataset = validate(dataset, settings)
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
-    start = [initial_rows(s, dataset.labels, settings.initial_labels, dataset.num_classes, settings.balanced) for s in seeds]
-    programs = cycle(
-        posterior,
-        acquisition,
-        likelihood or categorical(),
-        batch_size=settings.batch_size,
-        num_samples=settings.num_samples,
-        max_labels=settings.max_labels,
-        chunk_size=settings.chunk_size,
-        pool_subset=settings.pool_subset,
-        warm_start=settings.warm_start,
-        evaluate=settings.evaluate,
-    )
+    size, classes = settings.initial_labels, dataset.num_classes
+    start = np.stack([initial_rows(seed, dataset.labels, size, classes, settings.balanced) for seed in seeds])
+    functions = programs(posterior, acquisition, settings, likelihood)
     with _progress(console) as bar:
         total = -(-(settings.max_labels - settings.initial_labels) // settings.batch_size) + 1
         task = bar.add_task(method, total=total, note="compiling")
-        compiled = compile_cycle(programs, dataset, seeds, np.stack(start), settings.batch_size, settings.seed_block)
+        compiled = compile_cycle(functions, dataset, seeds, start, settings.batch_size, settings.seed_block)
         states, records = compiled.states, list[Record]()
         if results is not None and (done := last_round(results)):
             states, records = _restored(results, done, compiled, dataset, settings)
+        if results is not None and results.resumed:
+            log_start(results.directory)
         while not records or not _complete(records, settings):
             began = time.perf_counter()
             states, info = compiled.propose(states)
@@ -167,14 +178,21 @@ def run(
             if results is not None:
                 save(results, len(records), _checkpoint(compiled.join(states), records, settings))
                 _write_tables(results, *tables(records, settings, method))
-            note = ", ".join(f"{name} {info.metrics[name].mean():.3f}" for name in ("accuracy",) if name in info.metrics)
+            note = ", ".join(
+                f"{name} {info.metrics[name].mean():.3f}" for name in ("accuracy",) if name in info.metrics
+            )
             bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels {note}")
     rounds, acquired = tables(records, settings, method)
-    stopped = {settings.first_seed + i: _why(records, i) for i in np.flatnonzero(~_finite(records)).tolist()}
+    stopped = {
+        settings.first_seed + i: _why(records, i)
+        for i in np.flatnonzero(~_finite([record.info for record in records])).tolist()
+    }
     if results is not None:
         results.manager.wait_until_finished()
         _write_tables(results, rounds, acquired)
-        write_json(results.directory / "summary.json", {"stopped": stopped, "compile_seconds": compiled.compile_seconds})
+        write_json(
+            results.directory / "summary.json", {"stopped": stopped, "compile_seconds": compiled.compile_seconds}
+        )
     return Campaign(rounds, acquired, stopped, compiled.compile_seconds, compiled.join(states))
 
 
@@ -212,7 +230,7 @@ def _ask(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels `[S, B, ...]` of the proposed rows, and which of them go to the labelled buffer."""
     room = settings.max_labels - info.num_labelled
-    wanted = info.valid & (_finite(records) & info.fit["finite"])[:, None] & (room > 0)[:, None]
+    wanted = info.valid & (_finite([*(record.info for record in records), info]) & (room > 0))[:, None]
     labels, answered = (dataset.labels[info.rows], wanted) if oracle is None else oracle(info.rows)
     if wanted.any() and not (wanted & answered).any():
         raise RuntimeError(f"the oracle answered none of the rows proposed in round {len(records)}")
@@ -224,13 +242,15 @@ def _ask(
     return labels.astype(dataset.labels.dtype), answered & (np.cumsum(answered, axis=1) <= room[:, None])
 
 
-def _finite(records: list[Record]) -> np.ndarray:
-    """bool [S]: every fit so far was finite; a scalar True before the first round."""
-    return np.logical_and.reduce([record.info.fit["finite"] for record in records])
+def _finite(infos: list[RoundInfo]) -> np.ndarray:
+    """bool [S]: every fit so far was finite."""
+    return np.all([info.fit["finite"] for info in infos], axis=0)
 
 
 def _complete(records: list[Record], settings: Settings) -> bool:
-    return bool(((records[-1].info.num_labelled >= settings.max_labels) | ~_finite(records)).all())
+    return bool(
+        ((records[-1].info.num_labelled >= settings.max_labels) | ~_finite([record.info for record in records])).all()
+    )
 
 
 def _kept(records: list[Record], settings: Settings) -> Iterator[tuple[int, int, int, Record]]:

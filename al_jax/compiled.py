@@ -36,10 +36,10 @@ def compile_cycle(
     layout = parallel.layout(len(seeds), width)
     keys = parallel.split(jax.vmap(jax.random.key)(jnp.asarray(seeds)), layout)
     inputs = parallel.replicate(dataset.inputs, layout)
-    test = parallel.replicate(_labelled(dataset.test_inputs, dataset.test_labels), layout)
+    test = parallel.replicate(full_buffer(dataset.test_inputs, dataset.test_labels), layout)
     validation = None
-    if dataset.validation_inputs is not None:
-        validation = parallel.replicate(_labelled(dataset.validation_inputs, dataset.validation_labels), layout)
+    if dataset.validation_labels is not None:
+        validation = parallel.replicate(full_buffer(dataset.validation_inputs, dataset.validation_labels), layout)
 
     began = time.perf_counter()
     first_rows, first_labels = parallel.split(rows, layout), parallel.split(dataset.labels[rows], layout)
@@ -78,8 +78,7 @@ def compile_cycle(
     return Compiled(states, propose_all, absorb_all, join, split, shapes, compile_seconds)
 
 
-def _labelled(inputs: Inputs, labels: np.ndarray | None) -> Labelled:
-    """A whole split as a full buffer."""
-    assert labels is not None
+def full_buffer(inputs: Inputs, labels: np.ndarray) -> Labelled:
+    """A whole split, test or validation, as `Labelled` with every slot taken."""
     rows = np.arange(len(labels), dtype=np.int32)
     return Labelled(inputs, labels, np.ones(len(labels), np.float32), rows, np.asarray(len(labels), np.int32))

@@ -95,12 +95,12 @@ def cycle(
         if warm_start:
             fresh = posterior.init(posterior_key, row)
         else:  # `propose` makes its own: keep the structure, and spare the compilation
-            fresh = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(posterior.init, key, row))
+            fresh = jax.tree.map(
+                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(posterior.init, key, row)
+            )
         return State(key, jnp.zeros((), jnp.int32), labelled, mask, fresh, memory)
 
-    def propose(
-        state: State, inputs: Inputs, validation: Labelled | None, test: Labelled
-    ) -> tuple[State, RoundInfo]:
+    def propose(state: State, inputs: Inputs, validation: Labelled | None, test: Labelled) -> tuple[State, RoundInfo]:
         """Fit, evaluate on `test`, score the pool, select a batch. The state changes only in its fitted posterior."""
         round_key = jax.random.fold_in(state.key, state.round)
         init_key, fit_key, sample_key, score_key, prepare_key, pool_key, select_key = jax.random.split(round_key, 7)
@@ -118,7 +118,9 @@ def cycle(
                 predictions = predictions._replace(log_probs=predictions.point[..., None, :])
             return likelihood.marginal(predictions)._replace(features=None, extras={})
 
-        metrics = likelihood.metrics(stream(evaluated, test.inputs, jnp.arange(len(test.rows)), chunk_size), test.labels)
+        metrics = likelihood.metrics(
+            stream(evaluated, test.inputs, jnp.arange(len(test.rows)), chunk_size), test.labels
+        )
         round = Round(score_key, functions, data, state.memory)
         round = round._replace(context=acquisition.prepare(prepare_key, round))
         offered = candidates(pool_key, acquisition, round, inputs, state.available, chunk_size, pool_subset)
@@ -134,9 +136,7 @@ def cycle(
         )
         return state._replace(posterior=fitted), info
 
-    def absorb(
-        state: State, inputs: Inputs, rows: Int[Array, " B"], labels: Array, valid: Bool[Array, " B"]
-    ) -> State:
+    def absorb(state: State, inputs: Inputs, rows: Int[Array, " B"], labels: Array, valid: Bool[Array, " B"]) -> State:
         """Move the `valid` rows from the pool to the labelled buffer and begin the next round.
 
         Whatever it is given, labelled, available and excluded rows partition the pool: a row that is not available, one

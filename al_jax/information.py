@@ -6,8 +6,11 @@ from jaxtyping import Array, Float
 
 
 def log_mean_exp(log_probs: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
-    """`log mean exp` over one axis; -inf (probability 0) is legal."""
-    return jax.nn.logsumexp(log_probs, axis=axis) - jnp.log(log_probs.shape[axis])
+    """`log mean exp` over one axis; -inf (probability 0) is legal, in the value and in the gradient."""
+    possible = jnp.any(log_probs > -jnp.inf, axis=axis, keepdims=True)
+    safe = jnp.where(possible, log_probs, 0.0)  # the gradient of logsumexp at nothing but -inf is 0/0
+    mean = jax.nn.logsumexp(safe, axis=axis) - jnp.log(log_probs.shape[axis])
+    return jnp.where(jnp.squeeze(possible, axis), mean, -jnp.inf)
 
 
 def log_marginal(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n C"]:

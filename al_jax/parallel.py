@@ -78,8 +78,7 @@ def thread_pool_size() -> int:
 
 def enable_compilation_cache(directory: str | Path | None = None) -> None:
     """Keep compiled programs on disk, by default in `$JAX_COMPILATION_CACHE_DIR` or `~/.cache/al_jax/compiled`."""
-    if directory is None and jax.config.jax_compilation_cache_dir:
-        return
-    chosen = Path(directory) if directory else Path.home() / ".cache" / "al_jax" / "compiled"
+    chosen = directory or jax.config.jax_compilation_cache_dir or Path.home() / ".cache" / "al_jax" / "compiled"
     jax.config.update("jax_compilation_cache_dir", str(chosen))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -19,9 +19,7 @@ class Candidates(NamedTuple):
     available: Bool[Array, " n"]
 
 
-def stream(
-    function: Callable[[Inputs, Array], Any], inputs: Inputs, rows: Int[Array, " n"], chunk_size: int
-) -> Any:
+def stream(function: Callable[[Inputs, Array], Any], inputs: Inputs, rows: Int[Array, " n"], chunk_size: int) -> Any:
     """`function(x [c, ...], rows [c])` over `inputs[rows]`, chunk by chunk, its results joined along the leading axis.
 
     Every chunk has the same size (the last is filled by repeating rows, and the surplus dropped): XLA's results differ
@@ -37,16 +35,21 @@ def stream(
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[: len(rows)], jax.lax.map(one, padded))
 
 
+def check_batch_size(batch_size: int, size: int) -> None:
+    """ValueError unless a batch of distinct rows can be taken from `size` rows."""
+    if not 1 <= batch_size <= size:
+        raise ValueError(f"batch_size={batch_size}: expected 1 to {size}, the rows to choose from")
+
+
 def best(
     key: PRNGKey, scores: Float[Array, " n"], available: Bool[Array, " n"], batch_size: int
 ) -> tuple[Array, Array]:
     """The `batch_size` best available positions and their scores; ties are broken at random by the key.
 
     Available rows come first whatever their score (-inf is legal, NaN ranks last); the others score -inf.
-    ValueError when there are fewer than `batch_size` positions.
+    ValueError unless `batch_size` is 1 to n.
     """
-    if batch_size > len(scores):
-        raise ValueError(f"batch_size={batch_size} is more than the {len(scores)} rows to choose from")
+    check_batch_size(batch_size, len(scores))
     tie = jax.random.uniform(key, scores.shape)
     positions = jnp.arange(len(scores))
     _, _, _, order = jax.lax.sort((~available, -scores, tie, positions), num_keys=3)

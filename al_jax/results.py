@@ -123,9 +123,7 @@ def curve(rounds: pd.DataFrame, metric: str = "accuracy", confidence: float = 0.
     return table.reindex(rounds["method"].unique(), level="method").reset_index()
 
 
-def summary(
-    rounds: pd.DataFrame, thresholds: Sequence[float] = (0.90, 0.95), baseline: str = "random"
-) -> pd.DataFrame:
+def summary(rounds: pd.DataFrame, thresholds: Sequence[float] = (0.90, 0.95), baseline: str = "random") -> pd.DataFrame:
     """One row per method: labels needed, AUBC, final accuracy and, paired by seed, their differences to the baseline.
 
     Columns: method; seeds; complete: those that reached final_labels, the method's most labels, and over which aubc and

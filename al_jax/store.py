@@ -29,6 +29,7 @@ class Store(NamedTuple):
     """An opened results folder and the checkpoints in it."""
 
     directory: Path
+    resumed: bool  # whether the run had begun before
     fingerprint: str  # of the configuration; every checkpoint carries it
     manager: ocp.CheckpointManager
 
@@ -43,37 +44,47 @@ def finished(directory: Path) -> bool:
     return (directory / "summary.json").exists()
 
 
-def claim(
-    directory: Path, config: Mapping[str, Any], *, resume: bool = False, allow_inexact: bool = False
-) -> None:
-    """Make the folder the results of `config`, to begin a run or, with `resume`, to continue one.
+def claim(directory: Path, config: Mapping[str, Any], *, resume: bool = False, allow_inexact: bool = False) -> None:
+    """Make the folder the results of `config`, to begin a run or, with `resume`, to continue one (which changes nothing).
 
     StoreError, before anything is written, when the folder belongs to another configuration or is no results folder,
     when it holds an unfinished run and `resume` is False, or when this machine would not continue it bit for bit (other
     platform, versions or thread-pool size) and `allow_inexact` is False.
     """
-    config_file, environment_file = directory / "config.json", directory / "environment.json"
-    here, starts = environment(), list[dict[str, Any]]()
-    if config_file.exists():
+    environment_file = directory / "environment.json"
+    if (directory / "config.json").exists():
         check_config(directory, config)
         if not resume:
             raise StoreError(f"{directory} holds an unfinished run of this configuration: continue it with --resume")
-        starts = _read_json(environment_file) if environment_file.exists() else []
-        changed = [f"{k} was {starts[-1].get(k)}, is {here[k]}" for k in EXACT if starts and starts[-1].get(k) != here[k]]
+        here, last = environment(), (_read_json(environment_file) if environment_file.exists() else [{}])[-1]
+        changed = [
+            f"{name} was {last[name]}, is {here[name]}" for name in EXACT if last.get(name, here[name]) != here[name]
+        ]
         if changed and not allow_inexact:
+            what = ", ".join(changed)
             raise StoreError(
-                f"{directory} cannot be continued bit for bit here ({', '.join(changed)}): --allow-inexact continues anyway"
+                f"{directory} cannot be continued bit for bit here ({what}): --allow-inexact does it anyway"
             )
-    elif directory.exists() and any(directory.iterdir()):
-        raise StoreError(f"{directory} is not empty and holds no config.json: it is not a results folder of this program")
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(environment_file, [*starts, here])
-    write_json(config_file, config)
+    elif directory.exists() and any(not path.name.endswith(".partial") for path in directory.iterdir()):
+        raise StoreError(f"{directory} is not empty and has no config.json: it is not a results folder of this program")
+    else:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(directory / "config.json", config)
+    if not environment_file.exists():
+        log_start(directory)
+
+
+def log_start(directory: Path) -> None:
+    """Append this machine to `environment.json`, an entry for every start of the run."""
+    file = directory / "environment.json"
+    write_json(file, [*(_read_json(file) if file.exists() else []), environment()])
 
 
 def check_config(directory: Path, config: Mapping[str, Any]) -> None:
     """StoreError, naming the fields, when the folder's `config.json` is not `config`."""
     stored, plain = _read_json(directory / "config.json"), json.loads(json.dumps(config))
+    if not isinstance(stored, dict):
+        raise StoreError(f"{directory / 'config.json'} is damaged: it holds no configuration")
     if stored != plain:
         names = sorted(k for k in {*stored, *plain} if stored.get(k) != plain.get(k))
         raise StoreError(f"{directory} belongs to another configuration: it differs in {', '.join(names)}")
@@ -84,10 +95,11 @@ def open_store(
 ) -> Store:
     """`claim` the folder and open its checkpoints."""
     directory = Path(directory).absolute()
+    resumed = (directory / "environment.json").exists()
     claim(directory, config, resume=resume, allow_inexact=allow_inexact)
     options = ocp.CheckpointManagerOptions(max_to_keep=2)
     manager = ocp.CheckpointManager(directory / "checkpoints", options=options)
-    return Store(directory, fingerprint(config), manager)
+    return Store(directory, resumed, fingerprint(config), manager)
 
 
 def last_round(store: Store) -> int | None:
@@ -114,9 +126,12 @@ def restore(store: Store, num_rounds: int, like: Any) -> Any:
         restored = store.manager.restore(num_rounds, args=items)
     except Exception as error:  # whatever a damaged file makes the libraries below raise
         raise StoreError(f"the checkpoint {where} cannot be read ({type(error).__name__}): {advice}") from error
-    if restored.meta["fingerprint"] != store.fingerprint:
+    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (restored.tree, like)]
+    if shapes[0] != shapes[1]:
+        raise StoreError(f"the checkpoint {where} has other shapes or types than this campaign: {advice}")
+    if restored.meta.get("fingerprint") != store.fingerprint:
         raise StoreError(f"the checkpoint {where} belongs to another configuration: {advice}")
-    if restored.meta["checksum"] != _checksum(restored.tree):
+    if restored.meta.get("checksum") != _checksum(restored.tree):
         raise StoreError(f"the checkpoint {where} is damaged, its checksum is wrong: {advice}")
     return restored.tree
 
@@ -172,7 +187,7 @@ def _checksum(tree: Any) -> str:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise StoreError(f"{path} is damaged: {error}") from error
 
 

@@ -80,7 +80,9 @@ def score_examples(generator: np.random.Generator) -> dict[str, np.ndarray]:
 
     with np.errstate(divide="ignore"):
         certain = np.log(np.eye(4, dtype=np.float32)[generator.integers(0, 4, (6, 5))])
-        partly = np.log(np.array([0.5, 0.5, 0.0, 0.0], np.float32)[generator.permuted(np.tile(np.arange(4), (6, 5, 1)), axis=-1)])
+        partly = np.log(
+            np.array([0.5, 0.5, 0.0, 0.0], np.float32)[generator.permuted(np.tile(np.arange(4), (6, 5, 1)), axis=-1)]
+        )
     return {
         "for ordinary predictions": log_softmax(generator.normal(size=(6, 5, 4)) * 2),
         "for one row": log_softmax(generator.normal(size=(5, 4))),
@@ -191,7 +193,9 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     keys = jax.random.split(jax.random.key(0), 2)
     init_key, fit_key, sample_key = jax.random.split(jax.random.key(1), 3)
     start = posterior.init(init_key, x)
-    fit = jax.jit(lambda key, state, labelled: posterior.fit(key, state, Data(labelled, _buffer(x, y, 0, jnp.zeros(())))))
+    fit = jax.jit(
+        lambda key, state, labelled: posterior.fit(key, state, Data(labelled, _buffer(x, y, 0, jnp.zeros(()))))
+    )
     known = _buffer(jax.tree.map(lambda leaf: leaf[:count], x), y[:count], 3, jnp.zeros(()))
     state, info = fit(fit_key, start, known)
     shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (start, state)]
@@ -211,13 +215,20 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     for name, value in (("log_probs", whole.log_probs), ("point", whole.point)):
         total = jnp.exp(value).sum(-1)
         _close(f"{name} are normalised", total, np.ones(total.shape), value)
-    _law("K samples of every row", whole.log_probs.ndim >= 3 and len(whole.log_probs) == size, size, whole.log_probs.shape)
+    _law(
+        "K samples of every row",
+        whole.log_probs.ndim >= 3 and len(whole.log_probs) == size,
+        size,
+        whole.log_probs.shape,
+    )
     cut = size // 3
     parts = [predict(state, draws, jax.tree.map(lambda leaf, s=s: leaf[s], x)) for s in (slice(cut), slice(cut, None))]
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
     for name in ("log_probs", "point", "features"):
         if getattr(whole, name) is not None:
-            _close(f"one draw is one function ({name})", getattr(joined, name), getattr(whole, name), f"cut at row {cut}")
+            _close(
+                f"one draw is one function ({name})", getattr(joined, name), getattr(whole, name), f"cut at row {cut}"
+            )
     order = np.random.default_rng(0).permutation(size)
     shuffled = predict(state, draws, jax.tree.map(lambda leaf: leaf[order], x))
     _close("a row's prediction does not depend on its place", shuffled.log_probs, whole.log_probs[order], order)

@@ -22,9 +22,9 @@ class Training:
 
     Attributes:
       optimizer: optax transformation, its state fresh in every fit.
-      batch_size: rows in a minibatch.
+      minibatch_size: rows in a minibatch.
       steps: budget in optimiser steps. Shuffled epochs follow each other without a gap, so a minibatch is always full,
-        also when fewer rows than `batch_size` are labelled.
+        also when fewer rows than `minibatch_size` are labelled.
       epochs: budget in passes over the labelled rows, instead of `steps`; the last minibatch of a pass is smaller, and
         the number of steps grows with the labelled count without a recompilation.
       penalty: (params, count) -> scalar added to the mean loss; see `l2`.
@@ -37,7 +37,7 @@ class Training:
     """
 
     optimizer: optax.GradientTransformation
-    batch_size: int = 32
+    minibatch_size: int = 32
     steps: int | None = None
     epochs: int | None = None
     penalty: Penalty | None = None
@@ -48,7 +48,7 @@ class Training:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"steps={self.steps}, epochs={self.epochs}: give exactly one of the two budgets")
-        for name in ("batch_size", "steps", "epochs", "patience", "evaluate_every"):
+        for name in ("minibatch_size", "steps", "epochs", "patience", "evaluate_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value}: expected at least 1")
@@ -69,7 +69,9 @@ def l2(coefficient: float, *, over_count: bool = False, only: str = "") -> Penal
 
     def penalty(params: Params, count: Array) -> Array:
         leaves = jax.tree_util.tree_leaves_with_path(params)
-        chosen = [leaf for path, leaf in leaves if re.search(only, jax.tree_util.keystr(path, simple=True, separator="/"))]
+        chosen = [
+            leaf for path, leaf in leaves if re.search(only, jax.tree_util.keystr(path, simple=True, separator="/"))
+        ]
         if not chosen:
             raise ValueError(f"only={only!r} matches no parameter")
         total = sum(jnp.sum(jnp.square(leaf)) for leaf in chosen)
@@ -110,7 +112,7 @@ def train(
     """
     labelled = jax.tree.map(jnp.asarray, data.labelled)
     count = labelled.count
-    capacity, batch_size = len(labelled.rows), training.batch_size
+    capacity, batch_size = len(labelled.rows), training.minibatch_size
     if training.patience is not None and data.validation is None:
         raise ValueError(f"patience={training.patience} needs a validation set, and data.validation is None")
     steps_a_period: int | Array
@@ -171,4 +173,8 @@ def train(
 
     kept = jax.tree.map(lambda new, old: jnp.where(count > 0, new, old), trained, params)
     finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(kept)]).all() & jnp.isfinite(loss)
-    return kept, {"loss": loss, "steps": jnp.where(count > 0, taken * steps_a_period, 0), "finite": finite | (count == 0)}
+    return kept, {
+        "loss": loss,
+        "steps": jnp.where(count > 0, taken * steps_a_period, 0),
+        "finite": finite | (count == 0),
+    }

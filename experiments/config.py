@@ -1,6 +1,9 @@
 """The typed configuration that every experiment shares, and what is built from it."""
 
+import contextlib
 import dataclasses
+import re
+from collections.abc import Iterator
 from typing import Literal
 
 import optax
@@ -122,17 +125,37 @@ class Config:
     campaign: Settings = Settings()
 
 
+@contextlib.contextmanager
+def named(**options: str) -> Iterator[None]:
+    """Errors that begin with the name of an argument begin with the name of the option instead."""
+    try:
+        yield
+    except ValueError as error:
+        argument, separator, rest = str(error).partition("=")
+        raise ValueError(options.get(argument, argument) + separator + rest) from error
+
+
+def expect(holds: bool, name: str, value: object, expected: str) -> None:
+    """ValueError that names the option and its value unless `holds`."""
+    if not holds:
+        raise ValueError(f"{name}={value!r}: expected {expected}")
+
+
 def build_dataset(config: DataConfig) -> Dataset:
     """Load the data set, split validation rows off, then change the pool: nothing of other splits can leak into it."""
     dataset = data.load(config.dataset)
     if config.validation_size:
-        dataset = data.with_validation(dataset, config.validation_size, config.data_seed)
+        with named(size="validation_size"):
+            dataset = data.with_validation(dataset, config.validation_size, config.data_seed)
     if config.rare_classes:
-        dataset = data.imbalanced(dataset, config.rare_share, config.rare_classes, config.data_seed)
+        with named(share="rare_share", classes="rare_classes"):
+            dataset = data.imbalanced(dataset, config.rare_share, config.rare_classes, config.data_seed)
     if config.label_noise:
-        dataset = data.noisy_labels(dataset, config.label_noise, config.data_seed)
+        with named(rate="label_noise"):
+            dataset = data.noisy_labels(dataset, config.label_noise, config.data_seed)
     if config.repeated != 1:
-        dataset = data.repeated(dataset, config.repeated, config.repeated_noise, config.data_seed)
+        with named(copies="repeated", noise="repeated_noise"):
+            dataset = data.repeated(dataset, config.repeated, config.repeated_noise, config.data_seed)
     return dataset
 
 
@@ -143,8 +166,10 @@ def build_acquisition(config: AcquisitionConfig) -> Acquisition:
         raise unknown("acquisition", name, [*SCORES, *BATCH_METHODS])
     if config.prefilter_score not in SCORES:
         raise unknown("prefilter_score", config.prefilter_score, SCORES)
-    if name in BATCH_METHODS and config.stochastic:
-        raise ValueError(f"stochastic={config.stochastic!r}: expected a pointwise score, and {name} is none")
+    if config.stochastic:
+        expect(name in SCORES, "stochastic", config.stochastic, f"a pointwise score, and {name} is none")
+        positive = name != "margin" or config.stochastic != "power"
+        expect(positive, "stochastic", config.stochastic, f"a score that is never negative, and {name} is")
     if name in BATCH_METHODS:
         acquisition = BATCH_METHODS[name]()
     elif config.stochastic:
@@ -152,17 +177,25 @@ def build_acquisition(config: AcquisitionConfig) -> Acquisition:
     else:
         acquisition = acquisitions.top_k(SCORES[name])
     if config.prefilter is not None:
-        acquisition = acquisitions.prefilter(SCORES[config.prefilter_score], config.prefilter, acquisition)
+        with named(m="prefilter"):
+            acquisition = acquisitions.prefilter(SCORES[config.prefilter_score], config.prefilter, acquisition)
     return acquisition
 
 
 def build_training(config: TrainingConfig) -> Training:
     """Adam with the configured budget, penalty and early stopping."""
+    expect(config.learning_rate > 0, "learning_rate", config.learning_rate, "a positive number")
     decay = config.weight_decay
+    try:
+        re.compile(config.weight_decay_of)
+    except re.error as error:
+        raise ValueError(
+            f"weight_decay_of={config.weight_decay_of!r}: expected a regular expression ({error})"
+        ) from error
     penalty = l2(decay, over_count=config.weight_decay_over_count, only=config.weight_decay_of) if decay else None
     return Training(
         optax.adam(config.learning_rate),
-        batch_size=config.minibatch_size,
+        minibatch_size=config.minibatch_size,
         steps=config.steps if config.epochs is None else None,
         epochs=config.epochs,
         penalty=penalty,
@@ -177,6 +210,12 @@ def build_posterior(config: PosteriorConfig, training: Training, dataset: Datase
     name = config.posterior
     if name not in POSTERIORS:
         raise unknown("posterior", name, POSTERIORS)
+    expect(all(width > 0 for width in config.hidden), "hidden", config.hidden, "positive widths")
+    expect(0 <= config.dropout < 1, "dropout", config.dropout, "0 or more and less than 1")
+    sampled = name in ("mc_dropout", "debal")
+    expect(
+        not sampled or config.dropout > 0, "dropout", config.dropout, f"more than 0, since {name} samples dropout masks"
+    )
     module = models.MLP(
         num_classes=dataset.num_classes,
         hidden=config.hidden,
@@ -189,6 +228,6 @@ def build_posterior(config: PosteriorConfig, training: Training, dataset: Datase
         return posteriors.variational(
             module, categorical(), training, prior_std=config.prior_std, temperature=config.temperature
         )
-    inner = posteriors.mc_dropout if name in ("mc_dropout", "debal") else posteriors.point
+    inner = posteriors.mc_dropout if sampled else posteriors.point
     posterior = inner(module, categorical(), training)
     return posteriors.ensemble(posterior, config.members) if name in ("ensemble", "debal") else posterior

@@ -37,7 +37,9 @@ def costs(config: Config) -> Costs:
     """Count rounds, rows, FLOPs and bytes of a campaign; ValueError as `build`."""
     posterior, _, dataset = build(config)
     settings, key = config.campaign, jax.random.key(0)
-    x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((settings.chunk_size, *leaf.shape[1:]), leaf.dtype), dataset.inputs)
+    x = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((settings.chunk_size, *leaf.shape[1:]), leaf.dtype), dataset.inputs
+    )
     state = jax.eval_shape(posterior.init, key, x)
     draws = jax.eval_shape(lambda k, s: posterior.sample(k, s, settings.num_samples), key, state)
     predict = jax.jit(lambda s, d, rows: posterior.predict(s, d, rows).log_probs).lower(state, draws, x)
@@ -54,18 +56,21 @@ def costs(config: Config) -> Costs:
     fit = jax.jit(posterior.fit).lower(key, state, Data(buffer(slots), validation))
     counts = [*range(settings.initial_labels, settings.max_labels, settings.batch_size), settings.max_labels]
     pool = num_rows(dataset.inputs)
-    offered = 0 if config.acquisition.acquisition == "random" else settings.pool_subset or pool
-    passes = 2 if config.acquisition.prefilter else 1
-    rows_scored = settings.seeds * len(counts) * offered * passes
+    offered = settings.pool_subset or pool
+    shortlist = min(config.acquisition.prefilter or 0, offered)  # scored once more, by the acquisition itself
+    summarised = shortlist or offered
+    if config.acquisition.acquisition == "random":
+        summarised = 0
+    rows_scored = settings.seeds * len(counts) * (summarised + (offered if shortlist else 0))
     rows_tested = settings.seeds * len(counts) * len(dataset.test_labels)
     steps = settings.seeds * sum(steps_of(config.training, count) for count in counts)
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
     at_once = min(settings.seed_block, settings.seeds)
-    classes = dataset.num_classes
-    memory = _bytes(dataset.inputs) + _bytes(dataset.test_inputs)
+    activations = settings.chunk_size * settings.num_samples * max(dataset.num_classes, *config.posterior.hidden)
+    memory = _bytes(dataset.inputs) + _bytes(dataset.test_inputs) + at_once * (12 * parameters + 8 * activations)
     memory += settings.seeds * (slots * _bytes(dataset.inputs) / pool + 4 * parameters)
-    memory += at_once * (12 * parameters + 8 * settings.chunk_size * settings.num_samples * max(classes, *config.posterior.hidden))
-    return Costs(len(counts), rows_scored, parameters, steps * _flops(fit), (rows_scored + rows_tested) * _flops(predict) / settings.chunk_size, memory)
+    prediction = (rows_scored + rows_tested) * _flops(predict) / settings.chunk_size
+    return Costs(len(counts), rows_scored, parameters, steps * _flops(fit), prediction, memory)
 
 
 def print_costs(config: Config) -> None:

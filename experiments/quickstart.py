@@ -46,13 +46,17 @@ def main() -> None:
             runner.build(experiment.config(name))
         store.claim(directory, plain, resume=options.resume, allow_inexact=options.allow_inexact)
     inner = dataclasses.replace(options, resume=True)  # the folder above was refused if it had to be
-    done = {name: runner.run_config(experiment.config(name), directory / name, inner) for name in experiment.acquisitions}
+    done = {
+        name: runner.run_config(experiment.config(name), directory / name, inner) for name in experiment.acquisitions
+    }
     rounds = pd.concat([campaign.rounds for campaign in done.values()], ignore_index=True)
     acquired = pd.concat([campaign.acquired for campaign in done.values()], ignore_index=True)
     store.write_table(directory / "rounds.csv", rounds)
     store.write_table(directory / "acquired.csv", acquired)
     stopped = {f"{name}, seed {seed}": why for name, campaign in done.items() for seed, why in campaign.stopped.items()}
-    runner.present(rounds, stopped, directory, f"{experiment.base.posterior.posterior} on {experiment.base.data.dataset}")
+    runner.present(
+        rounds, stopped, directory, f"{experiment.base.posterior.posterior} on {experiment.base.data.dataset}"
+    )
     store.write_json(directory / "summary.json", {"stopped": stopped})
 
 

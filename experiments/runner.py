@@ -1,6 +1,7 @@
 """Runs configured campaigns into results folders; shared by the experiment scripts."""
 
 import dataclasses
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -8,12 +9,14 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import jax
+import numpy as np
 import pandas as pd
 import tyro
 from rich.console import Console
 
 from al_jax import campaign, parallel, plots, results, store
 from al_jax.campaign import Campaign
+from al_jax.compiled import full_buffer
 from al_jax.data import Dataset
 from al_jax.types import Acquisition, Posterior
 from experiments import config as configs
@@ -60,17 +63,27 @@ def guarded(main: Callable[[], None]) -> None:
     try:
         main()
     except (ValueError, store.StoreError) as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit("interrupted: run the same command with --resume to continue")
 
 
+@functools.cache
 def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
     """What `campaign.run` needs; ValueError names what cannot work, before anything is compiled or written."""
     acquisition = configs.build_acquisition(config.acquisition)
-    dataset = configs.build_dataset(config.data)
+    dataset = campaign.validate(configs.build_dataset(config.data), config.campaign)
     posterior = configs.build_posterior(config.posterior, configs.build_training(config.training), dataset)
-    return posterior, acquisition, campaign.validate(posterior, dataset, config.campaign)
+    functions = campaign.programs(posterior, acquisition, config.campaign)
+    rows = np.zeros(config.campaign.initial_labels, np.int32)
+    test, validation = full_buffer(dataset.test_inputs, dataset.test_labels), None
+    if dataset.validation_labels is not None:
+        validation = full_buffer(dataset.validation_inputs, dataset.validation_labels)
+    # Tracing alone finds what would fail while compiling, when the results folder exists already.
+    state = jax.eval_shape(functions.init, jax.random.key(0), dataset.inputs, rows, dataset.labels[rows])
+    jax.eval_shape(functions.propose, state, dataset.inputs, validation, test)
+    return posterior, acquisition, dataset
 
 
 def run_config(config: Config, directory: Path, options: RunOptions) -> Campaign:

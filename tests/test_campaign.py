@@ -74,8 +74,12 @@ def test_rows_the_oracle_skips_stay_in_the_pool_and_the_budget_is_still_reached(
     skipped = {}
 
     def oracle(rows):
-        answered = np.array([[skipped.setdefault((seed, int(row)), len(skipped) % 3 > 0) for row in picks]
-                             for seed, picks in enumerate(rows)])
+        answered = np.array(
+            [
+                [skipped.setdefault((seed, int(row)), len(skipped) % 3 > 0) for row in picks]
+                for seed, picks in enumerate(rows)
+            ]
+        )
         for seed, picks in enumerate(rows):
             for row in picks:
                 skipped[seed, int(row)] = True  # answered when asked again
@@ -102,7 +106,7 @@ def test_a_seed_that_diverges_is_stopped_and_the_others_finish(dataset):
     inputs = dataset.inputs.copy()
     inputs[40] = 3e38
     broken = dataset._replace(inputs=inputs)
-    posterior = point(MLP(3, (8,), 0.0), categorical(), Training(optax.sgd(1.0), batch_size=8, steps=20))
+    posterior = point(MLP(3, (8,), 0.0), categorical(), Training(optax.sgd(1.0), minibatch_size=8, steps=20))
     of_seed_1 = initial_rows(1, dataset.labels, 6, 3)[0]
 
     def large_for_seed_1(round, x, rows):
@@ -118,7 +122,7 @@ def test_a_seed_that_diverges_is_stopped_and_the_others_finish(dataset):
 
 
 def test_early_stopping_reads_the_validation_set(dataset):
-    training = Training(optax.adam(0.05), batch_size=8, epochs=30, patience=1)
+    training = Training(optax.adam(0.05), minibatch_size=8, epochs=30, patience=1)
     done = run(tiny("mc_dropout", training), aq.top_k(aq.bald), with_validation(dataset, 12), SETTINGS)
     assert done.rounds.fit_steps.nunique() > 2
     assert (done.rounds.fit_steps < 30 * 2).any()

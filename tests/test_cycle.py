@@ -94,9 +94,12 @@ ABSORB = jax.jit(programs().absorb)
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.lists(st.integers(-1, POOL - 1), min_size=BATCH, max_size=BATCH),
-                  st.lists(st.booleans(), min_size=BATCH, max_size=BATCH)),
-        min_size=1, max_size=5,
+        st.tuples(
+            st.lists(st.integers(-1, POOL - 1), min_size=BATCH, max_size=BATCH),
+            st.lists(st.booleans(), min_size=BATCH, max_size=BATCH),
+        ),
+        min_size=1,
+        max_size=5,
     )
 )
 def test_whatever_is_answered_the_rows_partition_the_pool(start, dataset, batches):
@@ -184,7 +187,9 @@ def test_metrics_are_of_the_mean_over_samples_or_of_the_point(dataset, start):
         fitted, info = jax.jit(programs(evaluate=evaluate).propose)(state, dataset.inputs, None, test)
         if evaluate == "point":
             log_p = posterior.predict(fitted.posterior, jax.random.split(KEY, 1), dataset.test_inputs).point
-            np.testing.assert_allclose(info.metrics["accuracy"], np.mean(log_p.argmax(-1) == dataset.test_labels), rtol=1e-6)
+            np.testing.assert_allclose(
+                info.metrics["accuracy"], np.mean(log_p.argmax(-1) == dataset.test_labels), rtol=1e-6
+            )
             expected = -np.mean(np.asarray(log_p)[np.arange(30), dataset.test_labels])
             np.testing.assert_allclose(info.metrics["nll"], expected, rtol=1e-5)
         else:
@@ -236,15 +241,26 @@ def test_the_round_lowers_for_tpu_and_cuda(dataset, start, name):
     from al_jax.testing import lowered
 
     _, test = start
-    program = cycle(tiny(name), aq.prefilter(aq.bald, 20, aq.core_set()), categorical(),
-                    batch_size=BATCH, num_samples=5, max_labels=BUDGET)
+    program = cycle(
+        tiny(name),
+        aq.prefilter(aq.bald, 20, aq.core_set()),
+        categorical(),
+        batch_size=BATCH,
+        num_samples=5,
+        max_labels=BUDGET,
+    )
     rows = jnp.array([[3, 7], [4, 8]])
     keys = jax.random.split(KEY, 2)
     states = jax.vmap(program.init, in_axes=(0, None, 0, 0))(keys, dataset.inputs, rows, rows % 3)
     text = lowered(jax.vmap(program.propose, in_axes=(0, None, None, None)), states, dataset.inputs, None, test)
     highest = [line for line in text.splitlines() if "stablehlo.dot_general" in line and "HIGHEST" in line]
     assert highest, "core-set's distances"
-    batch = (jnp.zeros((2, BATCH, 2)), jnp.zeros((2, BATCH), int), jnp.zeros((2, BATCH), int), jnp.ones((2, BATCH), bool))
+    batch = (
+        jnp.zeros((2, BATCH, 2)),
+        jnp.zeros((2, BATCH), int),
+        jnp.zeros((2, BATCH), int),
+        jnp.ones((2, BATCH), bool),
+    )
     lowered(jax.vmap(program.absorb), states, *batch)
 
 

@@ -61,7 +61,7 @@ def test_every_posterior_obeys_the_laws(name):
 
 
 def test_a_posterior_trained_in_epochs_with_early_stopping_obeys_the_laws():
-    training = Training(optax.adam(1e-2), batch_size=5, epochs=4, patience=2, monitor="accuracy")
+    training = Training(optax.adam(1e-2), minibatch_size=5, epochs=4, patience=2, monitor="accuracy")
     check_posterior(tiny("debal", training), *blobs(0, 15))
 
 
@@ -116,7 +116,9 @@ def test_ignoring_available_breaks_a_law():
 
 def test_choosing_a_row_twice_breaks_a_law():
     with pytest.raises(AssertionError, match="twice"):
-        check_acquisition(picks(lambda key, s, available, b: jnp.argmax(jnp.where(available, s, -1)) + jnp.zeros(b, int)))
+        check_acquisition(
+            picks(lambda key, s, available, b: jnp.argmax(jnp.where(available, s, -1)) + jnp.zeros(b, int))
+        )
 
 
 def test_fewer_than_b_rows_break_a_law():
@@ -126,7 +128,9 @@ def test_fewer_than_b_rows_break_a_law():
 
 def test_a_score_relative_to_its_chunk_breaks_a_law():
     relative = aq.top_k(aq.bald)._replace(
-        summarise=lambda round, x, rows: aq.bald(round.functions(x).log_probs) / aq.bald(round.functions(x).log_probs).max()
+        summarise=lambda round, x, rows: (
+            aq.bald(round.functions(x).log_probs) / aq.bald(round.functions(x).log_probs).max()
+        )
     )
     with pytest.raises(AssertionError, match="chunk size"):
         check_acquisition(relative)
@@ -136,9 +140,14 @@ def test_reading_the_padding_breaks_a_law():
     padded = aq.core_set()._replace(
         select=lambda key, round, summary, available, b: aq.core_set().select(
             key,
-            round._replace(context=jnp.nan_to_num(round.context, nan=9.0), data=round.data._replace(
-                labelled=round.data.labelled._replace(count=99))),
-            summary, available, b)
+            round._replace(
+                context=jnp.nan_to_num(round.context, nan=9.0),
+                data=round.data._replace(labelled=round.data.labelled._replace(count=99)),
+            ),
+            summary,
+            available,
+            b,
+        )
     )
     with pytest.raises(AssertionError, match="padding"):
         check_acquisition(padded)

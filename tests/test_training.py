@@ -55,7 +55,7 @@ def test_shuffles_are_fair():
 
 
 def test_one_full_batch_step_of_sgd_is_the_gradient_of_the_mean_loss():
-    posterior = point(Linear(), categorical(), Training(optax.sgd(0.1), batch_size=6, steps=1))
+    posterior = point(Linear(), categorical(), Training(optax.sgd(0.1), minibatch_size=6, steps=1))
     data = buffer(6)
     state = posterior.init(KEY, data.inputs)
     fitted, info = posterior.fit(KEY, state, Data(data))
@@ -69,7 +69,7 @@ def test_one_full_batch_step_of_sgd_is_the_gradient_of_the_mean_loss():
 
 
 def test_a_row_of_weight_zero_has_no_influence():
-    posterior = point(Linear(), categorical(), Training(optax.sgd(0.1), batch_size=4, epochs=3))
+    posterior = point(Linear(), categorical(), Training(optax.sgd(0.1), minibatch_size=4, epochs=3))
     data = buffer(8, weights=jnp.ones(24).at[5].set(0.0))
     state = posterior.init(KEY, data.inputs)
     other = data._replace(inputs=data.inputs.at[5].set(100.0))
@@ -77,7 +77,7 @@ def test_a_row_of_weight_zero_has_no_influence():
 
 
 def test_steps_grow_with_the_labelled_count_in_one_compilation():
-    posterior = point(Linear(), categorical(), Training(optax.adam(1e-2), batch_size=5, epochs=4))
+    posterior = point(Linear(), categorical(), Training(optax.adam(1e-2), minibatch_size=5, epochs=4))
     state = posterior.init(KEY, buffer(1).inputs)
     fit = jax.jit(chex.assert_max_traces(posterior.fit, n=1))
     steps = [int(fit(KEY, state, Data(buffer(count)))[1]["steps"]) for count in (0, 1, 5, 6, 24)]
@@ -99,16 +99,20 @@ def test_early_stopping_restores_the_best_parameters(budget):
     data = buffer(12)._replace(labels=jnp.asarray(np.roll(y, 1)).at[:6].set(jnp.asarray(y[:6])))  # half of them wrong
     validation = buffer(24)._replace(inputs=jnp.asarray(x), labels=jnp.asarray(y))
     rate, patience = optax.adam(0.3), 3
-    stopped = point(Linear(), categorical(), Training(rate, batch_size=3, patience=patience, **budget))
+    stopped = point(Linear(), categorical(), Training(rate, minibatch_size=3, patience=patience, **budget))
     curve = []
     for periods in range(1, 31):
         shorter = {"steps": 4 * periods} if "steps" in budget else {"epochs": periods}
         # the shuffles are drawn for the whole budget: train the whole one, with its updates switched off at the end
         limit = 4 * periods
-        frozen = optax.chain(rate, optax.scale_by_schedule(lambda count, limit=limit: jnp.where(count < limit, 1.0, 0.0)))
+        frozen = optax.chain(
+            rate, optax.scale_by_schedule(lambda count, limit=limit: jnp.where(count < limit, 1.0, 0.0))
+        )
         del shorter
         longer = {"steps": 120} if "steps" in budget else {"epochs": 30}
-        curve.append(evaluations(point(Linear(), categorical(), Training(frozen, batch_size=3, **longer)), data, validation))
+        curve.append(
+            evaluations(point(Linear(), categorical(), Training(frozen, minibatch_size=3, **longer)), data, validation)
+        )
         best = int(np.argmin(curve))
         if len(curve) - 1 - best >= patience:
             break
@@ -123,7 +127,7 @@ def test_early_stopping_restores_the_best_parameters(budget):
 def test_early_stopping_stops_each_seed_on_its_own_under_vmap():
     x, y = blobs(3, 24)
     validation = buffer(24)._replace(inputs=jnp.asarray(x), labels=jnp.asarray(y))
-    posterior = point(Linear(), categorical(), Training(optax.adam(0.3), batch_size=3, epochs=20, patience=2))
+    posterior = point(Linear(), categorical(), Training(optax.adam(0.3), minibatch_size=3, epochs=20, patience=2))
     keys = jax.random.split(KEY, 4)
 
     def fit(key):
@@ -138,13 +142,16 @@ def test_early_stopping_stops_each_seed_on_its_own_under_vmap():
 
 
 def test_divergence_is_reported():
-    posterior = point(Linear(), categorical(), Training(optax.sgd(1e38), batch_size=3, steps=20))
+    posterior = point(Linear(), categorical(), Training(optax.sgd(1e38), minibatch_size=3, steps=20))
     data = buffer(9)
     assert not posterior.fit(KEY, posterior.init(KEY, data.inputs), Data(data))[1]["finite"]
 
 
 def test_weight_decay_over_the_count_of_some_parameters():
-    params = {"Dense_0": {"kernel": jnp.array([1.0, 2.0]), "bias": jnp.array([5.0])}, "Dense_1": {"kernel": jnp.array([3.0])}}
+    params = {
+        "Dense_0": {"kernel": jnp.array([1.0, 2.0]), "bias": jnp.array([5.0])},
+        "Dense_1": {"kernel": jnp.array([3.0])},
+    }
     assert l2(0.5)(params, jnp.asarray(4)) == 0.5 * (1 + 4 + 25 + 9)
     assert l2(0.5, only="kernel")(params, jnp.asarray(4)) == 0.5 * (1 + 4 + 9)
     assert l2(0.5, only="Dense_1/kernel", over_count=True)(params, jnp.asarray(4)) == 0.5 * 9 / 4
@@ -154,7 +161,7 @@ def test_weight_decay_over_the_count_of_some_parameters():
 
 def test_a_penalty_pulls_the_parameters_to_zero():
     data = buffer(9)
-    strong = point(Linear(), categorical(), Training(optax.sgd(0.05), batch_size=9, steps=200, penalty=l2(5.0)))
+    strong = point(Linear(), categorical(), Training(optax.sgd(0.05), minibatch_size=9, steps=200, penalty=l2(5.0)))
     fitted, _ = strong.fit(KEY, strong.init(KEY, data.inputs), Data(data))
     assert jnp.abs(fitted["Dense_0"]["kernel"]).max() < 0.1
 
@@ -165,7 +172,7 @@ def test_a_penalty_pulls_the_parameters_to_zero():
         ({}, "exactly one"),
         ({"steps": 5, "epochs": 5}, "exactly one"),
         ({"steps": 0}, "steps=0: expected at least 1"),
-        ({"steps": 5, "batch_size": 0}, "batch_size=0"),
+        ({"steps": 5, "minibatch_size": 0}, "minibatch_size=0"),
         ({"steps": 5, "evaluate_every": 2}, "evaluate_every=2: expected a divisor"),
         ({"epochs": 5, "evaluate_every": 2}, "evaluate_every=2"),
         ({"steps": 5, "patience": 2}, "needs evaluate_every"),

@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from al_jax.pool import candidates
@@ -23,32 +22,36 @@ class Given:
         if name not in Predictions._fields:
             raise AttributeError(name)
         if name not in self.arrays:
-            whose = "labelled" if self.prefix else "pool"
-            raise ValueError(f"the acquisition reads {name} of the {whose} rows: give acquire() {self.prefix}{name}")
+            argument = f"{self.prefix}{name}"
+            known = argument in ("features", "labelled_features")
+            mend = f"give acquire() {argument}" if known else f"acquire() takes no {argument}, run it in a campaign"
+            raise ValueError(
+                f"the acquisition reads {name} of the {'labelled' if self.prefix else 'pool'} rows: {mend}"
+            )
         return self.arrays[name]
 
 
 def acquire(
     acquisition: Acquisition,
-    log_probs: ArrayLike,
+    log_probs: Any,
     batch_size: int,
-    available: ArrayLike | None = None,
-    features: ArrayLike | None = None,
-    labelled_features: ArrayLike | None = None,
+    available: Any = None,
+    features: Any = None,
+    labelled_features: Any = None,
     key: PRNGKey | None = None,
 ) -> Acquired:
     """Choose `batch_size` of N rows from anyone's predictions `log_probs [N, K, C]` (NumPy, PyTorch on the CPU, JAX).
 
     Args:
-      acquisition: `top_k(bald)`, `core_set()`, ...
+      acquisition: `top_k(bald)`, `core_set()`, ...; build it once, since each is compiled anew.
       log_probs: log-probabilities of K posterior samples; -inf is legal. One deterministic model is `[N, 1, C]`.
       available: bool [N], rows that may be chosen; all of them by default.
       features: [N, D], for acquisitions that measure distances.
-      labelled_features: [L, D], features of the rows that are labelled already.
+      labelled_features: [L, D], features of the rows that are labelled already; `np.zeros((0, D))` when none is.
       key: breaks ties and drives stochastic acquisitions; `jax.random.key(0)` by default.
 
-    Returns `Acquired(indices [B], scores [B], info)`, indices into the N rows. ValueError names the argument when shapes
-    disagree, log_probs hold NaN or +inf or do not normalise, fewer than `batch_size` rows are available, or the
+    Returns `Acquired(indices [B], scores [B], info)`, indices into the N rows. ValueError names the argument when
+    shapes disagree, log_probs hold NaN or +inf or do not normalise, fewer than `batch_size` rows are available, or the
     acquisition reads something that was not given.
     """
     log_probs = np.asarray(log_probs, np.float32)
@@ -61,8 +64,10 @@ def acquire(
     check_log_probs(log_probs)
     mask = np.ones(num_rows, bool) if available is None else np.asarray(available)
     if mask.shape != (num_rows,) or mask.dtype != bool:
-        raise ValueError(f"available is {mask.dtype}{list(mask.shape)}: expected bool[{num_rows}], a row of log_probs each")
-    if not 1 <= batch_size <= mask.sum():
+        raise ValueError(
+            f"available is {mask.dtype}{list(mask.shape)}: expected bool[{num_rows}], as many as log_probs"
+        )
+    if not isinstance(batch_size, int | np.integer) or not 1 <= batch_size <= mask.sum():
         raise ValueError(f"batch_size={batch_size}: expected 1 to {mask.sum()}, the number of available rows")
     pool = {"log_probs": log_probs}
     labelled: dict[str, np.ndarray] = {}
@@ -75,7 +80,7 @@ def acquire(
         width, expected = labelled["features"].shape[1], pool.get("features", labelled["features"]).shape[1]
         if width != expected:
             raise ValueError(f"labelled_features has width {width}: expected {expected}, as features has")
-    return _acquire(acquisition, batch_size, jax.random.key(0) if key is None else key, pool, labelled, mask)
+    return _acquire(acquisition, int(batch_size), jax.random.key(0) if key is None else key, pool, labelled, mask)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -104,7 +109,7 @@ def _acquire(
     return acquired._replace(indices=chosen.rows[acquired.indices])
 
 
-def _table(name: str, array: ArrayLike) -> np.ndarray:
+def _table(name: str, array: Any) -> np.ndarray:
     table = np.asarray(array, np.float32)
     if table.ndim != 2 or not np.isfinite(table).all():
         raise ValueError(f"{name} has shape {table.shape}: expected [rows, D] with finite entries")
@@ -115,7 +120,8 @@ def check_log_probs(log_probs: np.ndarray, tolerance: float = 1e-3) -> None:
     """Raise ValueError unless every `log_probs[..., :]` is the log of a distribution: no NaN, no +inf, sums to one."""
     wrong = np.isnan(log_probs) | (log_probs == np.inf)
     if wrong.any():
-        raise ValueError(f"log_probs holds NaN or +inf, first in row {np.argwhere(wrong)[0][0]}: expected log-probabilities")
+        row = np.argwhere(wrong)[0][0]
+        raise ValueError(f"log_probs holds NaN or +inf, first in row {row}: expected log-probabilities")
     total = np.exp(log_probs.astype(np.float64)).sum(-1)
     off = np.abs(total - 1.0) > tolerance
     if off.any():

@@ -48,7 +48,9 @@ def mean_std(log_probs: Float[Array, "*n K C"], ddof: int = 0) -> Float[Array, "
     num_samples = log_probs.shape[-2]
     if num_samples <= ddof:
         raise ValueError(f"ddof={ddof} needs more than {ddof} posterior samples; log_probs has K={num_samples}")
-    return jnp.mean(jnp.std(jnp.exp(log_probs), axis=-2, ddof=ddof), axis=-1)
+    variance = jnp.var(jnp.exp(log_probs), axis=-2, ddof=ddof)
+    varies = variance > 0  # the square root has no gradient at 0, and certain predictions are common
+    return jnp.mean(jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1.0)), 0.0), axis=-1)
 
 
 def votes(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n C"]:

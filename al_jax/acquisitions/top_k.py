@@ -36,14 +36,17 @@ def stochastic_top_k(
 
     Row i is drawn with probability proportional to s_i^coldness ("power"; scores must not be negative, and below 0 count
     as 0), exp(coldness * s_i) ("softmax"), or rank_i^-coldness ("softrank", the best row has rank 1).
-    `Acquired.scores` are the unperturbed scores. ValueError for an unknown kind or a negative coldness.
+    `Acquired.scores` are the unperturbed scores. ValueError for an unknown kind or a coldness that is negative or not
+    finite.
     """
     if kind not in ("power", "softmax", "softrank"):
         raise ValueError(f"kind={kind!r}: expected 'power', 'softmax' or 'softrank'")
-    if coldness < 0:
-        raise ValueError(f"coldness={coldness}: expected at least 0")
+    if not 0 <= coldness < float("inf"):
+        raise ValueError(f"coldness={coldness}: expected 0 or more, and finite")
 
     def log_weights(key: PRNGKey, scores: Array, available: Array) -> Array:
+        if coldness == 0:  # uniform, also where the logarithm is -inf
+            return jnp.zeros_like(scores)
         if kind == "power":
             return coldness * jnp.log(jnp.maximum(scores, 0.0))
         if kind == "softmax":

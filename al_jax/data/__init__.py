@@ -14,7 +14,7 @@ LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits}
 def load(name: str) -> Dataset:
     """The checked data set of that name. ValueError, with close matches, when there is none; see also `check`."""
     if name not in LOADERS:
-        raise unknown("name", name, LOADERS)
+        raise unknown("dataset", name, LOADERS)
     return check(LOADERS[name]())
 
 

@@ -122,7 +122,6 @@ def test_fewer_available_rows_than_the_batch_are_all_picked_and_the_surplus_scor
     assert (acquired.scores[2:] == -np.inf).all()
 
 
-@pytest.mark.xfail(strict=True, reason="returns the same position again and again; top_k raises")
 def test_a_batch_of_more_rows_than_there_are_is_an_error():
     with pytest.raises(ValueError, match="batch_size"):
         select(RNG.normal(size=(N, D)), RNG.normal(size=(2, D)), batch_size=N + 1)
@@ -162,7 +161,6 @@ def test_squared_distances_are_those_of_a_double_loop_and_never_negative():
     assert np.asarray(squared_distances(100 * a, 100 * a)).min() >= 0.0
 
 
-@pytest.mark.xfail(strict=True, reason="|a|^2 + |b|^2 - 2ab cancels in float32 when the features share a large mean")
 def test_the_picks_do_not_depend_on_where_the_origin_lies():
     for seed in range(5):
         rng = np.random.default_rng(seed)

@@ -1,3 +1,4 @@
+import inspect
 import itertools
 from functools import cache, partial
 
@@ -49,7 +50,7 @@ def orders(acquisition, scores):
     return np.asarray(drawn(acquisition, scores))
 
 
-stochastic = cache(partial(stochastic_top_k, bald))  # one program per kind and coldness
+stochastic = cache(partial(stochastic_top_k, bald))  # so that each kind and coldness is compiled once
 
 
 def fits(counts, probabilities):
@@ -105,7 +106,7 @@ def weights(kind, scores, coldness):
     return np.array([float(1 + sum(t > s for t in free)) ** -coldness for s in free])
 
 
-@pytest.mark.parametrize("coldness", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("coldness", [1.0, 2.5])
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_are_drawn_without_replacement_with_the_published_probabilities(kind, coldness):
     scores = POSITIVE if kind == "power" else SIGNED
@@ -146,7 +147,6 @@ def test_power_never_prefers_a_row_of_score_zero_or_less_to_one_above():
     assert fits([np.sum(picks[:, 1] == i) for i in (0, 3, 4)], np.ones(3))  # the others count as 0: they tie
 
 
-@pytest.mark.xfail(strict=True, reason="coldness * log 0 is 0 * -inf = NaN at coldness 0, so such rows come last")
 @pytest.mark.parametrize(("kind", "low"), [("power", 0.0), ("softmax", -jnp.inf)])
 def test_coldness_zero_is_uniform_whatever_the_scores(kind, low):
     picks = orders(stochastic(kind, 0.0), jnp.where(jnp.arange(N) == 0, low, 1.0))
@@ -166,14 +166,13 @@ def test_softrank_depends_on_the_order_of_scores_alone():
 
 @pytest.mark.parametrize("kind", ["Power", "gumbel", ""])
 def test_an_unknown_kind_is_an_error(kind):
-    with pytest.raises(Exception, match=f"kind='{kind}'|'{kind}' not '") as error:
-        stochastic_top_k(bald, kind)
-    assert error
+    with pytest.raises(ValueError, match=f"kind='{kind}'"):
+        inspect.unwrap(stochastic_top_k)(bald, kind)  # past the type checker, where the suite runs with one
 
 
 @pytest.mark.parametrize(
     "coldness",
-    [-1.0, pytest.param(float("nan"), marks=pytest.mark.xfail(strict=True, reason="nan < 0 is False: it passes"))],
+    [-1.0, float("nan"), float("inf")],
 )
 def test_a_coldness_that_is_no_inverse_temperature_is_an_error(coldness):
     with pytest.raises(ValueError, match="coldness="):

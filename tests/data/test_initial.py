@@ -75,7 +75,10 @@ def test_the_remainder_avoids_exhausted_classes_whatever_the_seed() -> None:
         ({"initial_labels": 2}, r"initial set without every class when balanced was asked"),
         ({"initial_labels": 0}, r"initial set without every class when balanced was asked"),
         ({"initial_labels": 6, "among": LABELS != 1}, r"class 1 has 0 rows .* at least 2 of every class"),
-        ({"initial_labels": 3, "num_classes": 4, "balanced": True, "labels": LABELS[:2]}, r"^initial_labels=3: expected 0\.\.2"),
+        (
+            {"initial_labels": 3, "num_classes": 4, "balanced": True, "labels": LABELS[:2]},
+            r"^initial_labels=3: expected 0\.\.2",
+        ),
         ({"initial_labels": 8, "num_classes": 4}, r"class 3 has 0 rows"),
         (
             {"initial_labels": 5, "labels": np.array([0, 1, 2, 2, 2])},

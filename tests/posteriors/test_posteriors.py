@@ -97,7 +97,9 @@ def test_everything_before_the_first_dropout_is_computed_once_not_once_a_draw():
 
     def flops(num_samples):
         draws = posterior.sample(KEY, state, num_samples)
-        return jax.jit(lambda d: posterior.predict(state, d, x).log_probs).lower(draws).compile().cost_analysis()["flops"]
+        return (
+            jax.jit(lambda d: posterior.predict(state, d, x).log_probs).lower(draws).compile().cost_analysis()["flops"]
+        )
 
     trunk, head = 2 * 64 * (32 * 512 + 512 * 512), 2 * 64 * 512 * 3
     assert flops(100) - flops(1) < 99 * 4 * head, "a hundred heads"
@@ -139,7 +141,9 @@ def test_closed_form_kl_is_the_monte_carlo_kl():
     difference = np.asarray(log_q - log_p)
     error = difference.std() / np.sqrt(len(difference))
     assert abs(float(kl_divergence(params, 0.7)) - difference.mean()) < 5 * error
-    np.testing.assert_allclose(kl_divergence({"k": Gaussian(jnp.zeros(3), jnp.full(3, jnp.log(jnp.expm1(0.7))))}, 0.7), 0, atol=1e-6)
+    np.testing.assert_allclose(
+        kl_divergence({"k": Gaussian(jnp.zeros(3), jnp.full(3, jnp.log(jnp.expm1(0.7))))}, 0.7), 0, atol=1e-6
+    )
 
 
 def test_drawn_weights_have_the_posterior_mean_and_deviation_and_other_parameters_stay():
@@ -174,7 +178,7 @@ def test_variational_inference_finds_the_closed_form_of_bayesian_linear_regressi
             return VariationalDense(1)(x)
 
     rate = optax.cosine_decay_schedule(0.02, 6000)
-    training = Training(optax.adam(rate), batch_size=32, steps=6000)
+    training = Training(optax.adam(rate), minibatch_size=32, steps=6000)
     posterior = variational(Line(), gaussian_likelihood(noise), training, prior_std=prior)
     x1, y1 = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
     data = Labelled(x1, y1, jnp.ones(32), jnp.arange(32), jnp.asarray(32))
@@ -193,7 +197,7 @@ def test_variational_inference_finds_the_closed_form_of_bayesian_linear_regressi
 def test_a_cold_posterior_is_narrower():
     x, y = blobs(0, 24)
     data = Labelled(jnp.asarray(x), jnp.asarray(y), jnp.ones(24), jnp.arange(24), jnp.asarray(24))
-    training = Training(optax.adam(0.02), batch_size=24, steps=500)
+    training = Training(optax.adam(0.02), minibatch_size=24, steps=500)
 
     def width(temperature):
         network = MLP(3, (), 0.0, dense=VariationalDense)
@@ -219,7 +223,7 @@ def test_a_few_variational_layers_near_the_output_are_enough():
             x = nn.relu(VariationalConv(2, (3, 3))(x))
             return VariationalDense(3)(x.reshape(len(x), -1))
 
-    posterior = variational(Hybrid(), categorical(), Training(optax.adam(1e-2), batch_size=4, steps=5))
+    posterior = variational(Hybrid(), categorical(), Training(optax.adam(1e-2), minibatch_size=4, steps=5))
     images = np.random.default_rng(0).normal(size=(8, 5, 5)).astype(np.float32)
     data = Labelled(images, jnp.arange(8) % 3, jnp.ones(8), jnp.arange(8), jnp.asarray(8))
     state, info = posterior.fit(KEY, posterior.init(KEY, images), Data(data))

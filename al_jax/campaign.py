@@ -50,8 +50,8 @@ class Settings:
     """Continue from last round's parameters instead of training from scratch."""
     evaluate: Literal["samples", "point"] = "samples"
     """Metrics of the mean over posterior samples, or of the deterministic network."""
-    chunk_size: int = 512
-    """Rows predicted at a time."""
+    chunk_size: int = 128
+    """Rows predicted at a time; small chunks stay in a CPU's cache, large ones fill a GPU."""
     seed_block: int = 4
     """Seeds vmapped together on a device; results do not depend on the number of devices, but they do on this."""
 
@@ -68,8 +68,8 @@ class Record(NamedTuple):
 class Campaign(NamedTuple):
     """What a campaign leaves: tidy tables, and per-seed states with a leading axis for seeds.
 
-    rounds: a row per (seed, round): num_labelled, metrics, `fit_*`, `info_*`, seconds. acquired: a row per acquired row:
-    seed, round, pick, row, score, label. stopped: why the seeds that diverged were stopped.
+    rounds: a row per (seed, round): num_labelled, metrics, `fit_*`, `info_*`, seconds. acquired: a row per acquired
+    row: seed, round, pick, row, score, label. stopped: why the seeds that diverged were stopped.
     """
 
     rounds: pd.DataFrame
@@ -94,8 +94,8 @@ def validate(dataset: Dataset, settings: Settings) -> Dataset:
         raise ValueError(f"initial_labels={settings.initial_labels}: expected 0 to {pool}, the rows of the pool")
     if not settings.initial_labels <= settings.max_labels <= pool:
         raise ValueError(
-            f"max_labels={settings.max_labels}: expected {settings.initial_labels} (initial_labels) to {pool}, the rows of "
-            f"the pool of {dataset.name}"
+            f"max_labels={settings.max_labels}: expected {settings.initial_labels} (initial_labels) to {pool}, the rows "
+            f"of the pool of {dataset.name}"
         )
     left = pool - settings.initial_labels
     if settings.batch_size > max(left, 1):
@@ -173,7 +173,7 @@ def run(
             began = time.perf_counter()
             states, info = compiled.propose(states)
             labels, answered = _ask(oracle, info, records, dataset, settings)
-            states = compiled.absorb(states, info.rows, labels, answered)
+            states = compiled.absorb(states, np.asarray(info.rows), labels, answered)
             records.append(Record(info, labels, answered, np.asarray(time.perf_counter() - began)))
             if results is not None:
                 save(results, len(records), _checkpoint(compiled.join(states), records, settings))
@@ -200,8 +200,8 @@ def load(directory: Path) -> Campaign:
     """A finished campaign from its results folder; the final states are not kept there."""
     summary = json.loads((directory / "summary.json").read_text())
     stopped = {int(seed): why for seed, why in summary["stopped"].items()}
-    tables = (pd.read_csv(directory / f"{name}.csv") for name in ("rounds", "acquired"))
-    return Campaign(*tables, stopped, summary["compile_seconds"])
+    rounds, acquired = (pd.read_csv(directory / f"{name}.csv") for name in ("rounds", "acquired"))
+    return Campaign(rounds, acquired, stopped, summary["compile_seconds"])
 
 
 def tables(records: list[Record], settings: Settings, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -229,16 +229,17 @@ def _ask(
     oracle: Oracle | None, info: RoundInfo, records: list[Record], dataset: Dataset, settings: Settings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels `[S, B, ...]` of the proposed rows, and which of them go to the labelled buffer."""
-    room = settings.max_labels - info.num_labelled
-    wanted = info.valid & (_finite([*(record.info for record in records), info]) & (room > 0))[:, None]
-    labels, answered = (dataset.labels[info.rows], wanted) if oracle is None else oracle(info.rows)
+    rows, room = np.asarray(info.rows), settings.max_labels - np.asarray(info.num_labelled)
+    wanted = np.asarray(info.valid) & (_finite([*(record.info for record in records), info]) & (room > 0))[:, None]
+    labels, answered = (dataset.labels[rows], wanted) if oracle is None else oracle(rows)
     if wanted.any() and not (wanted & answered).any():
         raise RuntimeError(f"the oracle answered none of the rows proposed in round {len(records)}")
     answered = wanted & answered
-    wrong = answered & ~((labels >= 0) & (labels < dataset.num_classes)).reshape(*info.rows.shape, -1).all(-1)
+    wrong = answered & ~((labels >= 0) & (labels < dataset.num_classes)).reshape(*rows.shape, -1).all(-1)
     if wrong.any():
-        row = info.rows[wrong][0]
-        raise ValueError(f"label of row {row} is {labels[wrong][0]}: expected 0 to {dataset.num_classes - 1}")
+        raise ValueError(
+            f"label of row {rows[wrong][0]} is {labels[wrong][0]}: expected 0 to {dataset.num_classes - 1}"
+        )
     return labels.astype(dataset.labels.dtype), answered & (np.cumsum(answered, axis=1) <= room[:, None])
 
 
@@ -266,9 +267,10 @@ def _kept(records: list[Record], settings: Settings) -> Iterator[tuple[int, int,
 
 def _why(records: list[Record], index: int) -> str:
     number = next(n for n, record in enumerate(records) if not record.info.fit["finite"][index])
+    labels = records[number].info.num_labelled[index]
     return (
-        f"training diverged in round {number}, at {records[number].info.num_labelled[index]} labels: the loss or a parameter "
-        "is not finite. The rounds before are kept; lower the learning rate, or normalise the inputs"
+        f"training diverged in round {number}, at {labels} labels: the loss or a parameter is not finite. The rounds "
+        "before are kept; lower the learning rate, or normalise the inputs"
     )
 
 

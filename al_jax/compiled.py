@@ -15,7 +15,7 @@ from al_jax.types import Cycle, Inputs, Labelled, RoundInfo
 
 
 class Compiled(NamedTuple):
-    """A cycle compiled for all seeds on this machine's devices. `groups` are states as `parallel.split` lays them out."""
+    """A cycle compiled for all seeds on this machine's devices; lists of states are as `parallel.split` lays them."""
 
     states: list[State]
     propose: Callable[[list[State]], tuple[list[State], RoundInfo]]  # RoundInfo on the host, [S, ...]
@@ -80,5 +80,6 @@ def compile_cycle(
 
 def full_buffer(inputs: Inputs, labels: np.ndarray) -> Labelled:
     """A whole split, test or validation, as `Labelled` with every slot taken."""
-    rows = np.arange(len(labels), dtype=np.int32)
-    return Labelled(inputs, labels, np.ones(len(labels), np.float32), rows, np.asarray(len(labels), np.int32))
+    size = len(labels)
+    arrays: tuple[Any, ...] = (labels, np.ones(size, np.float32), np.arange(size, dtype=np.int32), np.int32(size))
+    return Labelled(inputs, *arrays)

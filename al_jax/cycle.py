@@ -7,8 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from al_jax.models.forward import num_rows
-from al_jax.pool import candidates, stream
+from al_jax.parallel import one_by_one_on_cpu
+from al_jax.pool import Candidates, candidates, stream
 from al_jax.types import (
+    Acquired,
     Acquisition,
     Cycle,
     Data,
@@ -43,7 +45,7 @@ def cycle(
     batch_size: int,
     num_samples: int,
     max_labels: int,
-    chunk_size: int = 1024,
+    chunk_size: int = 128,
     pool_subset: int | None = None,
     warm_start: bool = False,
     evaluate: Literal["samples", "point"] = "samples",
@@ -103,10 +105,29 @@ def cycle(
     def propose(state: State, inputs: Inputs, validation: Labelled | None, test: Labelled) -> tuple[State, RoundInfo]:
         """Fit, evaluate on `test`, score the pool, select a batch. The state changes only in its fitted posterior."""
         round_key = jax.random.fold_in(state.key, state.round)
-        init_key, fit_key, sample_key, score_key, prepare_key, pool_key, select_key = jax.random.split(round_key, 7)
+        init_key, fit_key, assess_key = jax.random.split(round_key, 3)
+        row = jax.tree.map(lambda leaf: leaf[:1], inputs)
+        start = state.posterior if warm_start else posterior.init(init_key, row)
         data = Data(state.labelled, validation, Pool(inputs, state.available))
-        start = state.posterior if warm_start else posterior.init(init_key, jax.tree.map(lambda leaf: leaf[:1], inputs))
         fitted, fit_info = posterior.fit(fit_key, start, data)
+        metrics, offered, acquired = assess(assess_key, fitted, data, state.memory, test)
+        info = RoundInfo(
+            num_labelled=state.labelled.count,
+            metrics=metrics,
+            fit=fit_info,
+            rows=offered.rows[acquired.indices].astype(jnp.int32),
+            scores=acquired.scores,
+            valid=offered.available[acquired.indices],
+            info=acquired.info,
+        )
+        return state._replace(posterior=fitted), info
+
+    @one_by_one_on_cpu
+    def assess(
+        key: PRNGKey, fitted: Any, data: Data, memory: Any, test: Labelled
+    ) -> tuple[dict[str, Array], Candidates, Acquired]:
+        """Everything after the fit: metrics on `test`, summaries of the pool, the selected batch."""
+        sample_key, score_key, prepare_key, pool_key, select_key = jax.random.split(key, 5)
         draws = posterior.sample(sample_key, fitted, num_samples)
 
         def functions(x: Inputs) -> Predictions:
@@ -118,23 +139,14 @@ def cycle(
                 predictions = predictions._replace(log_probs=predictions.point[..., None, :])
             return likelihood.marginal(predictions)._replace(features=None, extras={})
 
-        metrics = likelihood.metrics(
-            stream(evaluated, test.inputs, jnp.arange(len(test.rows)), chunk_size), test.labels
-        )
-        round = Round(score_key, functions, data, state.memory)
+        tested = stream(evaluated, test.inputs, jnp.arange(len(test.rows)), chunk_size)
+        round = Round(score_key, functions, data, memory)
         round = round._replace(context=acquisition.prepare(prepare_key, round))
-        offered = candidates(pool_key, acquisition, round, inputs, state.available, chunk_size, pool_subset)
+        pool = data.pool
+        assert pool is not None
+        offered = candidates(pool_key, acquisition, round, pool.inputs, pool.available, chunk_size, pool_subset)
         acquired = acquisition.select(select_key, round, offered.summary, offered.available, batch_size)
-        info = RoundInfo(
-            num_labelled=state.labelled.count,
-            metrics=metrics,
-            fit=fit_info,
-            rows=offered.rows[acquired.indices].astype(jnp.int32),
-            scores=acquired.scores,
-            valid=offered.available[acquired.indices],
-            info=acquired.info,
-        )
-        return state._replace(posterior=fitted), info
+        return likelihood.metrics(tested, test.labels), offered._replace(summary=None), acquired
 
     def absorb(state: State, inputs: Inputs, rows: Int[Array, " B"], labels: Array, valid: Bool[Array, " B"]) -> State:
         """Move the `valid` rows from the pool to the labelled buffer and begin the next round.

@@ -21,7 +21,7 @@ def brier(log_p: Float[Array, "*n C"], labels: Int[Array, "*n"]) -> Float[Array,
 
 
 def ece(log_p: Float[Array, "*n C"], labels: Int[Array, "*n"], num_bins: int = 15) -> Float[Array, ""]:
-    """Expected calibration error: sum_b n_b/n |accuracy_b - confidence_b| over equal-width bins (Guo et al. 2017, eq. 3).
+    """Expected calibration error, sum_b n_b/n |accuracy_b - confidence_b|, equal-width bins (Guo et al. 2017, eq. 3).
 
     Bin b holds the rows whose confidence (highest probability) lies in (b/num_bins, (b+1)/num_bins].
     """

@@ -66,7 +66,7 @@ def candidates(
     chunk_size: int,
     subset: int | None = None,
 ) -> Candidates:
-    """Summaries of the pool's rows, or of `subset` random available ones, or of the acquisition's shortlist of these."""
+    """Summaries of the pool's rows, of `subset` random available ones, or of the acquisition's shortlist of these."""
     subset_key, shortlist_key = jax.random.split(key)
     rows = jnp.arange(num_rows(inputs))
     if subset is not None and subset < len(rows):

@@ -45,7 +45,7 @@ def finished(directory: Path) -> bool:
 
 
 def claim(directory: Path, config: Mapping[str, Any], *, resume: bool = False, allow_inexact: bool = False) -> None:
-    """Make the folder the results of `config`, to begin a run or, with `resume`, to continue one (which changes nothing).
+    """Make the folder the results of `config`, to begin a run or, with `resume`, to continue one (changing nothing).
 
     StoreError, before anything is written, when the folder belongs to another configuration or is no results folder,
     when it holds an unfinished run and `resume` is False, or when this machine would not continue it bit for bit (other

@@ -40,9 +40,9 @@ def check_score(
 ) -> None:
     """Run the laws of a pointwise score `log_probs [..., K, C] -> [...]`.
 
-    Shape for any leading axes; finite at probabilities 0 and 1, at logits of +-1e4 and for K = 1; invariant to the order
-    of samples and of classes; equivariant to the order of rows; the same under jit, vmap and float64; and, where they
-    are given, `low(K, C) <= score <= high(K, C)`.
+    Shape for any leading axes; finite at probabilities 0 and 1, at logits of +-1e4 and for K = 1; invariant to the
+    order of samples and of classes; equivariant to the order of rows; the same under jit, vmap and float64; and, where
+    they are given, `low(K, C) <= score <= high(K, C)`.
     """
     generator = np.random.default_rng(seed)
     jitted, mapped = jax.jit(score), jax.jit(jax.vmap(score))
@@ -53,9 +53,10 @@ def check_score(
         for row in np.ndindex(scores.shape):
             _law(f"finite {name}", bool(np.isfinite(scores[row])), log_probs[row], scores[row])
             if low is not None:
-                _law("lower bound", scores[row] >= low(num_samples, num_classes), log_probs[row], scores[row])
+                _law("lower bound", bool(scores[row] >= low(num_samples, num_classes)), log_probs[row], scores[row])
             if high is not None:
-                _law("upper bound", scores[row] <= high(num_samples, num_classes) + 1e-6, log_probs[row], scores[row])
+                limit = high(num_samples, num_classes) + 1e-6
+                _law("upper bound", bool(scores[row] <= limit), log_probs[row], scores[row])
         for axis, what in ((-2, "samples"), (-1, "classes")):
             order = generator.permutation(log_probs.shape[axis])
             shuffled = jitted(np.take(log_probs, order, axis))
@@ -104,12 +105,12 @@ def check_acquisition(
     batch_size: int = 4,
     lowers: bool = True,
 ) -> None:
-    """Run the laws of an acquisition, on the predictions of `posterior` for `inputs [N, ...]` or of a made-up committee.
+    """Run the laws of an acquisition on predictions of `posterior` for `inputs [N, ...]`, or of a made-up committee.
 
-    Exactly B positions, distinct and in range; never an unavailable row while an available one is left, and -inf beyond;
-    a function of its key; padding of the labelled buffer without influence; the same scores whatever the chunk size; the
-    same under vmap; with the committee, every matrix product in full float32 precision; lowers for TPU and CUDA unless
-    `lowers` is False (an acquisition that needs the host).
+    Exactly B positions, distinct and in range; never an unavailable row while an available one is left, and -inf
+    beyond; a function of its key; padding of the labelled buffer without influence; the same scores whatever the chunk
+    size; the same under vmap; with the committee, every matrix product in full float32 precision; lowers for TPU and
+    CUDA unless `lowers` is False (an acquisition that needs the host).
     """
     if (posterior is None) != (inputs is None):
         raise ValueError("posterior and inputs: give both or neither")
@@ -180,8 +181,8 @@ def committee(x: Array) -> Predictions:
 def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers: bool = True) -> None:
     """Run the laws of a posterior on rows `inputs [n, ...]` with their `labels [n]`, at least 8 of them.
 
-    `fit` returns the structure `init` has; same key, same state; `count` may be traced, and 0 changes nothing; rows past
-    `count` have no influence, be they NaN; `vmap` over keys works; predictions are normalised; one draw is one function
+    `fit` returns the structure `init` has; same key, same state; `count` may be traced, and 0 changes nothing; rows
+    past `count` have no influence, be they NaN; `vmap` over keys works; predictions are normalised; one draw is one function
     whatever the chunk and the rows beside it; `point` and `features` do not depend on the draws; fit and predict lower
     for TPU and CUDA unless `lowers` is False.
     """
@@ -235,12 +236,12 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     other = predict(state, posterior.sample(jax.random.key(2), state, 4), x)
     _close("point does not depend on the draws", other.point, whole.point, "another key")
     if lowers:
-        lowered(lambda k, s, l: posterior.fit(k, s, Data(l, l)), fit_key, start, known)
+        lowered(lambda k, s, known: posterior.fit(k, s, Data(known, known)), fit_key, start, known)
         lowered(posterior.predict, state, draws, x)
 
 
 def lowered(function: Callable, *args: Any) -> str:
-    """The program of `function` lowered for TPU and CUDA, as text; it raises where an operation has no such lowering."""
+    """The program of `function` lowered for TPU and CUDA, as text; raises where an operation has no such lowering."""
     return export.export(jax.jit(function), platforms=("tpu", "cuda"))(*args).mlir_module()
 
 

@@ -1,4 +1,4 @@
-"""Compiled optax training on the labelled buffer: minibatches, penalties, early stopping, one compilation a campaign."""
+"""Compiled optax training on the labelled buffer: minibatches, penalties, early stopping."""
 
 import dataclasses
 import re
@@ -74,7 +74,7 @@ def l2(coefficient: float, *, over_count: bool = False, only: str = "") -> Penal
         ]
         if not chosen:
             raise ValueError(f"only={only!r} matches no parameter")
-        total = sum(jnp.sum(jnp.square(leaf)) for leaf in chosen)
+        total = jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in chosen]).sum()
         return coefficient * total / (jnp.maximum(count, 1) if over_count else 1)
 
     return penalty
@@ -85,8 +85,8 @@ def minibatch_rows(
 ) -> Int[Array, "num_steps batch_size"]:
     """Buffer rows of every minibatch: consecutive blocks of `block` slots, each a fresh shuffle of rows 0..count-1.
 
-    A block longer than `count` ends in padding: entries >= count. One sort serves the whole fit, so that a training step
-    only slices.
+    A block longer than `count` ends in padding: entries >= count. One sort serves the whole fit, so that a training
+    step only slices.
     """
     slots = jnp.arange(num_steps * batch_size + capacity)  # the last block must be whole to be a fair shuffle
     epoch, row = slots // block, slots % block
@@ -107,8 +107,7 @@ def train(
     """Minimise the weighted mean of `losses(params, key, inputs [b, ...], labels [b])` plus the penalties.
 
     `metrics(params, validation)` is what early stopping monitors; `penalty` is the posterior's own (a KL), added to the
-    user's. Returns the parameters and `{"loss": last minibatch's, "steps": taken, "finite": nothing became NaN or inf}`.
-    With no labelled rows the parameters come back unchanged. ValueError when patience is set without validation rows.
+    user's. Returns the parameters and `{"loss": last minibatch's, "steps": taken, "finite": no NaN, no infinity}`. With no labelled rows the parameters come back unchanged. ValueError when patience is set without validation rows.
     """
     labelled = jax.tree.map(jnp.asarray, data.labelled)
     count = labelled.count
@@ -148,7 +147,7 @@ def train(
     if training.patience is None:
         # One loop, not two nested: the count of steps is all that is traced.
         trained, _, loss = jax.lax.fori_loop(0, periods * steps_a_period, step, start)
-        taken = periods
+        taken = jnp.asarray(periods)
     else:
         validation, patience = data.validation, training.patience
         assert validation is not None
@@ -169,7 +168,7 @@ def train(
         first = (jnp.zeros((), jnp.int32), start, params, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
         taken, (last, _, loss), trained, best_value, _ = jax.lax.while_loop(going, evaluated, first)
         # Nothing was ever better than infinity only when the metric was NaN: hand back the NaN, not the start.
-        trained = jax.tree.map(lambda b, l: jnp.where(jnp.isfinite(best_value), b, l), trained, last)
+        trained = jax.tree.map(lambda b, end: jnp.where(jnp.isfinite(best_value), b, end), trained, last)
 
     kept = jax.tree.map(lambda new, old: jnp.where(count > 0, new, old), trained, params)
     finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(kept)]).all() & jnp.isfinite(loss)

@@ -57,7 +57,7 @@ class Predictions(NamedTuple):
     log_probs: Float[Array, "*n K C"]
     point: Float[Array, "*n C"]
     features: Float[Array, "n D"] | None = None
-    extras: dict[str, Array] = {}
+    extras: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
 
 
 class Likelihood(NamedTuple):
@@ -106,7 +106,7 @@ class Acquired(NamedTuple):
 
     indices: Int[Array, " B"]
     scores: Float[Array, " B"]
-    info: dict[str, Array] = {}
+    info: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
 
 
 def nothing(*_: Any) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
+import flax.linen as nn
 import optax
 
 from al_jax import acquisitions, data, models, posteriors
@@ -222,7 +223,7 @@ def build_posterior(config: PosteriorConfig, training: Training, dataset: Datase
         dropout=0.0 if name == "variational" else config.dropout,
         mean=float(dataset.inputs.mean()),
         std=float(dataset.inputs.std()) or 1.0,
-        **({"dense": models.VariationalDense} if name == "variational" else {}),
+        dense=models.VariationalDense if name == "variational" else nn.Dense,
     )
     if name == "variational":
         return posteriors.variational(

@@ -47,9 +47,9 @@ def costs(config: Config) -> Costs:
 
     def buffer(length: int) -> Labelled:
         inputs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((length, *leaf.shape[1:]), leaf.dtype), dataset.inputs)
-        column = jax.ShapeDtypeStruct((length,), jnp.int32)
-        weights = jax.ShapeDtypeStruct((length,), jnp.float32)
-        return Labelled(inputs, column, weights, column, jax.ShapeDtypeStruct((), jnp.int32))
+        column, weights = (jax.ShapeDtypeStruct((length,), dtype) for dtype in (jnp.int32, jnp.float32))
+        arrays: tuple[Any, ...] = (column, weights, column, jax.ShapeDtypeStruct((), jnp.int32))
+        return Labelled(inputs, *arrays)
 
     validation = None if dataset.validation_labels is None else buffer(len(dataset.validation_labels))
     # XLA counts the body of a loop once, and a fit is one loop: this is a training step.
@@ -74,7 +74,7 @@ def costs(config: Config) -> Costs:
 
 
 def print_costs(config: Config) -> None:
-    """Print the costs, and hours at a tenth of the speed of this machine's matrix product: small networks reach that."""
+    """Print the costs, and hours at a tenth of the speed of a matrix product here, which small networks reach."""
     found = costs(config)
     speed = matmul_flops()
     total = found.training_flops + found.prediction_flops

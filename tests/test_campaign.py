@@ -180,7 +180,7 @@ def test_bad_data_and_networks_are_refused_before_any_work(dataset):
     inputs[[5, 9]] = np.nan
     with pytest.raises(ValueError, match=r"inputs has NaN or infinite values in 2 rows \(5, 9\)"):
         run(tiny("point"), aq.random(), dataset._replace(inputs=inputs), SETTINGS)
+    labels = dataset.labels.copy()
+    labels[4] = 7
     with pytest.raises(ValueError, match="labels has 7 in 1 rows"):
-        labels = dataset.labels.copy()
-        labels[4] = 7
         run(tiny("point"), aq.random(), dataset._replace(labels=labels), SETTINGS)

@@ -1,4 +1,4 @@
-"""One round: keys fold in by round, labelled rows leave the pool for good, padding and surplus answers change nothing."""
+"""One round: keys fold in by round, labelled rows leave the pool for good, surplus answers change nothing."""
 
 import chex
 import jax
@@ -223,8 +223,8 @@ def test_the_acquisition_s_memory_is_made_once_and_read_by_row(dataset, start):
     assert info.rows.tolist() == [1, 2, 4, 5]
 
 
-def test_random_acquisition_pays_for_no_pool_inference(dataset, start):
-    state, test = start
+def test_random_acquisition_pays_for_no_pool_inference(start):
+    _, test = start
     pool = jnp.zeros((4000, 2))
 
     def flops(acquisition):

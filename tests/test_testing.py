@@ -184,7 +184,7 @@ def test_training_on_the_padding_breaks_a_law():
     def fit(key, state, data):
         return posterior.fit(key, state, data._replace(labelled=data.labelled._replace(count=jnp.asarray(15))))
 
-    with pytest.raises(AssertionError, match="finite|past count"):
+    with pytest.raises(AssertionError, match=r"finite|past count"):
         check_posterior(posterior._replace(fit=fit), *blobs(0, 15))
 
 

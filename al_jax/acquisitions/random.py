@@ -8,7 +8,7 @@ from al_jax.types import Acquisition, Inputs, Round
 
 
 def random() -> Acquisition:
-    """Acquire B rows uniformly at random. The network is never evaluated on the pool: all rows tie, by constant scores."""
+    """Acquire B rows uniformly at random. The network is never evaluated on the pool: all rows have the same score."""
 
     def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, " n"]:
         return jnp.zeros(rows.shape)

@@ -34,8 +34,8 @@ def stochastic_top_k(
 ) -> Acquisition:
     """Sample B rows without replacement by Gumbel top-k (Kirsch et al. 2023, "Stochastic Batch Acquisition", table 1).
 
-    Row i is drawn with probability proportional to s_i^coldness ("power"; scores must not be negative, and below 0 count
-    as 0), exp(coldness * s_i) ("softmax"), or rank_i^-coldness ("softrank", the best row has rank 1).
+    Row i is drawn with probability proportional to s_i^coldness ("power"; scores must not be negative, those below 0
+    count as 0), exp(coldness * s_i) ("softmax"), or rank_i^-coldness ("softrank", the best row has rank 1).
     `Acquired.scores` are the unperturbed scores. ValueError for an unknown kind or a coldness that is negative or not
     finite.
     """

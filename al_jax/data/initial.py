@@ -15,7 +15,8 @@ def initial_rows(
     """`initial_labels` distinct pool rows, a function of the seed alone: all acquisitions start from the same rows.
 
     Balanced: `initial_labels // num_classes` rows of every class, and one more of randomly chosen classes for the
-    remainder (only of those that have one more). Otherwise uniformly at random. `among` (bool [N]) restricts the choice to its rows.
+    remainder (only of those that have one more). Otherwise uniformly at random. `among` (bool [N]) restricts the choice
+    to its rows.
 
     ValueError when `among` is no such mask; `initial_labels` is not in 0..number of rows to choose from; or, if
     balanced, when it is less than `num_classes` or a class has too few rows.

@@ -1,7 +1,6 @@
 """Calls any Flax module in the one way that posteriors need, whatever its author named the training switch."""
 
 import inspect
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.errors
@@ -43,7 +42,7 @@ def init_params(module: nn.Module, key: PRNGKey, x: Inputs) -> dict[str, Any]:
     return params
 
 
-def forward(module: nn.Module, params: Any, x: Inputs, rngs: Mapping[str, PRNGKey] | None = None) -> Outputs:
+def forward(module: nn.Module, params: Any, x: Inputs, rngs: dict[str, PRNGKey] | None = None) -> Outputs:
     """Apply `module` to a batch `x [n, ...]`; the module's training switch is on exactly when `rngs` are given."""
     logits, sown = module.apply(
         {"params": params}, x, **_switch(module, train=bool(rngs)), rngs=rngs, mutable=["intermediates", "extras"]
@@ -53,7 +52,7 @@ def forward(module: nn.Module, params: Any, x: Inputs, rngs: Mapping[str, PRNGKe
     return Outputs(logits, None if features is None else features[0].reshape(len(features[0]), -1), extras)
 
 
-def forward_rows(module: nn.Module, params: Any, x: Inputs, rngs: Mapping[str, PRNGKey] | None = None) -> Outputs:
+def forward_rows(module: nn.Module, params: Any, x: Inputs, rngs: dict[str, PRNGKey] | None = None) -> Outputs:
     """`forward`, row by row with the same `rngs`: ONE function, so that a row's output cannot depend on other rows.
 
     This is what makes one dropout mask per draw hold for the whole pool and for any module. XLA merges the mapped axis
@@ -76,7 +75,7 @@ def has_dropout(module: nn.Module, params: Any, x: Inputs) -> bool:
     return False
 
 
-def _switch(module: nn.Module, train: bool) -> dict[str, bool]:
+def _switch(module: nn.Module, train: bool) -> dict[str, Any]:
     """The keyword by which `module.__call__` is told to train: `train`, `training`, `deterministic` or none."""
     accepted = inspect.signature(type(module).__call__).parameters
     for name, value in (("train", train), ("training", train), ("deterministic", not train)):

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from al_jax.models.layers import Dropout
+
 
 class MLP(nn.Module):
     """Flatten, normalise, hidden layers with ReLU and dropout, logits: `x [n, ...] -> [n, C]`.
@@ -33,6 +35,6 @@ class MLP(nn.Module):
         for width in self.hidden:
             x = nn.relu(self.dense(width)(x))
             if self.dropout:
-                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+                x = Dropout(self.dropout, deterministic=not train)(x)
         self.sow("intermediates", "features", x)
         return self.dense(self.num_classes)(x)

@@ -1,4 +1,4 @@
-"""Posteriors over functions, one file each; all are `al_jax.types.Posterior` and obey `al_jax.testing.check_posterior`."""
+"""Posteriors over functions, one file each; all obey `al_jax.testing.check_posterior`."""
 
 from al_jax.posteriors.ensemble import ensemble
 from al_jax.posteriors.mc_dropout import mc_dropout

@@ -33,7 +33,8 @@ def ensemble(posterior: Posterior, members: int) -> Posterior:
 
     def predict(state: Any, draws: Any, x: Inputs) -> Predictions:
         of_member = jax.vmap(posterior.predict, in_axes=(0, 0, None))(state, draws, x)
-        first = posterior.predict(*jax.tree.map(lambda leaf: leaf[0], (state, draws)), x)
+        first_state, first_draws = jax.tree.map(lambda leaf: leaf[0], (state, draws))
+        first = posterior.predict(first_state, first_draws, x)
 
         def join(stacked: Array, single: Array) -> Array:  # [members, n, ..., k, C] -> [n, ..., members * k, C]
             moved = jnp.moveaxis(stacked, 0, -3)

@@ -11,7 +11,7 @@ from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predicti
 
 
 def point(module: nn.Module, likelihood: Likelihood, training: Training) -> Posterior:
-    """Maximum likelihood (with `training.penalty`: a posteriori) estimate; K = 1 and the only draw is the network itself.
+    """Maximum likelihood (with `training.penalty`: a posteriori) estimate: K = 1, the only draw is the network.
 
     Args:
       module: any Flax module `x -> outputs`; dropout is used while training and off while predicting.

@@ -20,7 +20,7 @@ def is_gaussian(leaf: Any) -> bool:
 
 
 def kl_divergence(params: Any, prior_std: float) -> Float[Array, ""]:
-    """KL(q || N(0, prior_std^2)) in nats, in closed form, summed over all `Gaussian` parameters; others have no prior."""
+    """KL(q || N(0, prior_std^2)) in nats, closed form, summed over the `Gaussian` parameters; others have no prior."""
 
     def kl(q: Any) -> Array:
         if not is_gaussian(q):
@@ -52,7 +52,7 @@ def variational(
     prior_std: float = 1.0,
     temperature: float = 1.0,
 ) -> Posterior:
-    """Minimise E_q[loss] + temperature * KL(q || prior) / count, the negative ELBO per labelled row (Blundell et al. 2015).
+    """Minimise E_q[loss] + temperature * KL(q || prior) / count, the negative ELBO a row (Blundell et al. 2015).
 
     Args:
       module: a network with `VariationalDense` or `VariationalConv` layers; a few near the output will do, the

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from al_jax.models import VariationalConv, VariationalDense
+from al_jax.models import Dropout, VariationalConv, VariationalDense
 from al_jax.posteriors.variational import draw_weights
 
 KEY = jax.random.key(0)
@@ -45,3 +45,22 @@ def test_a_mean_only_layer_is_the_ordinary_layer():
     ordinary = nn.Conv(2, (3, 3), strides=(2, 1))
     theirs = {"params": {"kernel": params["kernel"].mean, "bias": params["bias"].mean}}
     np.testing.assert_allclose(layer.apply({"params": params}, IMAGES), ordinary.apply(theirs, IMAGES), atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.25, 0.75, 0.125, 0.3])
+def test_dropout_drops_at_its_rate_independently_and_keeps_the_mean(rate):
+    x = jnp.ones((400, 37))
+    y = np.asarray(Dropout(rate).apply({}, x, rngs={"dropout": KEY}))
+    kept = y > 0
+    np.testing.assert_allclose(y[kept], 1 / (1 - rate), rtol=1e-6)
+    error = np.sqrt(rate * (1 - rate))
+    assert abs(kept.mean() - (1 - rate)) < 5 * error / np.sqrt(kept.size)
+    assert np.abs(kept.mean(0) - (1 - rate)).max() < 5 * error / np.sqrt(400), "every column"
+    correlations = np.corrcoef(kept.T) - np.eye(37)
+    assert np.abs(correlations).max() < 5 / np.sqrt(400), "bits of one random word are independent"
+    assert len(np.unique(kept, axis=0)) > 370, "every row has a mask of its own"
+
+
+def test_dropout_that_is_off_does_nothing_and_needs_no_key():
+    np.testing.assert_array_equal(Dropout(0.5, deterministic=True).apply({}, IMAGES), IMAGES)
+    np.testing.assert_array_equal(Dropout(0.0).apply({}, IMAGES), IMAGES)

@@ -184,7 +184,7 @@ def test_variational_inference_finds_the_closed_form_of_bayesian_linear_regressi
     data = Labelled(x1, y1, jnp.ones(32), jnp.arange(32), jnp.asarray(32))
     state, _ = jax.jit(posterior.fit)(KEY, posterior.init(KEY, x1), Data(data))
     q = state["VariationalDense_0"]["kernel"]
-    # posterior over (w, b): precision X'X / noise^2 + 1 / prior^2; the bias column is not orthogonal to x, so solve fully
+    # the posterior over (w, b) has precision X'X / noise^2 + 1 / prior^2; the bias is not orthogonal to x: solve fully
     design = np.concatenate([x, np.ones((32, 1))], 1)
     precision = design.T @ design / noise**2 + np.eye(3) / prior**2
     mean = np.linalg.solve(precision, design.T @ y / noise**2)

@@ -1,12 +1,11 @@
 """The active-learning loop: rounds over seeds, an oracle, checkpoints, tables."""
 
 import contextlib
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,50 +18,12 @@ from al_jax.cycle import State, cycle
 from al_jax.data import Dataset, check, initial_rows
 from al_jax.likelihood import categorical
 from al_jax.models.forward import num_rows
+from al_jax.records import Record, Settings, complete, finite, stopped, tables
 from al_jax.store import Store, last_round, log_start, restore, save, write_json, write_table
 from al_jax.types import Acquisition, Cycle, Likelihood, Posterior, RoundInfo
 
 Oracle = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """`rows [S, B] -> (labels [S, B], answered bool [S, B])`; rows that are not answered stay in the pool."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a campaign runs, whatever its data, posterior and acquisition."""
-
-    seeds: int = 8
-    """Number of repetitions; each has its own initial rows, network initialisation and posterior samples."""
-    first_seed: int = 0
-    """The seeds are first_seed, first_seed + 1, ...; campaigns with equal seeds are paired."""
-    initial_labels: int = 20
-    """Labelled rows to begin with."""
-    balanced: bool = True
-    """Begin with equally many rows of each class, instead of random rows."""
-    batch_size: int = 10
-    """B, rows acquired a round."""
-    max_labels: int = 220
-    """Budget: total number of labelled rows, the initial ones included."""
-    num_samples: int = 50
-    """K, posterior samples for the scores and for the metrics."""
-    pool_subset: int | None = None
-    """Offer the acquisition only this many random pool rows a round."""
-    warm_start: bool = False
-    """Continue from last round's parameters instead of training from scratch."""
-    evaluate: Literal["samples", "point"] = "samples"
-    """Metrics of the mean over posterior samples, or of the deterministic network."""
-    chunk_size: int = 128
-    """Rows predicted at a time; small chunks stay in a CPU's cache, large ones fill a GPU."""
-    seed_block: int = 4
-    """Seeds vmapped together on a device; results do not depend on the number of devices, but they do on this."""
-
-
-class Record(NamedTuple):
-    """A finished round on the host, with a leading axis for seeds."""
-
-    info: RoundInfo
-    labels: np.ndarray  # [S, B, ...] the oracle's answers
-    answered: np.ndarray  # bool [S, B] rows that went to the labelled buffer
-    seconds: np.ndarray  # [] wall time of the round, all seeds together
 
 
 class Campaign(NamedTuple):
@@ -94,8 +55,8 @@ def validate(dataset: Dataset, settings: Settings) -> Dataset:
         raise ValueError(f"initial_labels={settings.initial_labels}: expected 0 to {pool}, the rows of the pool")
     if not settings.initial_labels <= settings.max_labels <= pool:
         raise ValueError(
-            f"max_labels={settings.max_labels}: expected {settings.initial_labels} (initial_labels) to {pool}, the rows "
-            f"of the pool of {dataset.name}"
+            f"max_labels={settings.max_labels}: expected {settings.initial_labels} (initial_labels) to {pool}, the "
+            f"rows of the pool of {dataset.name}"
         )
     left = pool - settings.initial_labels
     if settings.batch_size > max(left, 1):
@@ -169,7 +130,7 @@ def run(
             states, records = _restored(results, done, compiled, dataset, settings)
         if results is not None and results.resumed:
             log_start(results.directory)
-        while not records or not _complete(records, settings):
+        while not records or not complete(records, settings):
             began = time.perf_counter()
             states, info = compiled.propose(states)
             labels, answered = _ask(oracle, info, records, dataset, settings)
@@ -183,46 +144,20 @@ def run(
             )
             bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels {note}")
     rounds, acquired = tables(records, settings, method)
-    stopped = {
-        settings.first_seed + i: _why(records, i)
-        for i in np.flatnonzero(~_finite([record.info for record in records])).tolist()
-    }
+    why = stopped(records, settings)
     if results is not None:
         results.manager.wait_until_finished()
         _write_tables(results, rounds, acquired)
-        write_json(
-            results.directory / "summary.json", {"stopped": stopped, "compile_seconds": compiled.compile_seconds}
-        )
-    return Campaign(rounds, acquired, stopped, compiled.compile_seconds, compiled.join(states))
+        write_json(results.directory / "summary.json", {"stopped": why, "compile_seconds": compiled.compile_seconds})
+    return Campaign(rounds, acquired, why, compiled.compile_seconds, compiled.join(states))
 
 
 def load(directory: Path) -> Campaign:
     """A finished campaign from its results folder; the final states are not kept there."""
     summary = json.loads((directory / "summary.json").read_text())
-    stopped = {int(seed): why for seed, why in summary["stopped"].items()}
+    why = {int(seed): reason for seed, reason in summary["stopped"].items()}
     rounds, acquired = (pd.read_csv(directory / f"{name}.csv") for name in ("rounds", "acquired"))
-    return Campaign(rounds, acquired, stopped, summary["compile_seconds"])
-
-
-def tables(records: list[Record], settings: Settings, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tidy tables `rounds` and `acquired` of `Campaign`; rounds after a seed's end are left out."""
-    rounds, acquired = [], []
-    for seed, index, number, record in _kept(records, settings):
-        info = record.info
-        row = {"method": method, "seed": seed, "round": number, "num_labelled": int(info.num_labelled[index])}
-        row |= {name: value[index].item() for name, value in info.metrics.items()}
-        row |= {f"fit_{name}": value[index].item() for name, value in info.fit.items()}
-        row |= {f"info_{name}": value[index].item() for name, value in info.info.items() if value.ndim == 1}
-        rounds.append(row | {"seconds": float(record.seconds)})
-        for pick in np.flatnonzero(record.answered[index]):
-            row = {"method": method, "seed": seed, "round": number, "pick": int(pick)}
-            row |= {"row": int(info.rows[index, pick]), "score": info.scores[index, pick].item()}
-            if record.labels.ndim == 2:
-                row["label"] = int(record.labels[index, pick])
-            per_pick = {name: value for name, value in info.info.items() if value.shape == info.rows.shape}
-            acquired.append(row | {f"info_{name}": value[index, pick].item() for name, value in per_pick.items()})
-    columns = ["method", "seed", "round", "pick", "row", "score", "label"]
-    return pd.DataFrame(rounds), pd.DataFrame(acquired, columns=None if acquired else columns)
+    return Campaign(rounds, acquired, why, summary["compile_seconds"])
 
 
 def _ask(
@@ -230,8 +165,9 @@ def _ask(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels `[S, B, ...]` of the proposed rows, and which of them go to the labelled buffer."""
     rows, room = np.asarray(info.rows), settings.max_labels - np.asarray(info.num_labelled)
-    wanted = np.asarray(info.valid) & (_finite([*(record.info for record in records), info]) & (room > 0))[:, None]
-    labels, answered = (dataset.labels[rows], wanted) if oracle is None else oracle(rows)
+    going = info.fit["finite"] & (finite(records) if records else True) & (room > 0)
+    wanted = np.asarray(info.valid & going[:, None])
+    labels, answered = (dataset.labels[rows], wanted) if oracle is None else map(np.asarray, oracle(rows))
     if wanted.any() and not (wanted & answered).any():
         raise RuntimeError(f"the oracle answered none of the rows proposed in round {len(records)}")
     answered = wanted & answered
@@ -241,37 +177,6 @@ def _ask(
             f"label of row {rows[wrong][0]} is {labels[wrong][0]}: expected 0 to {dataset.num_classes - 1}"
         )
     return labels.astype(dataset.labels.dtype), answered & (np.cumsum(answered, axis=1) <= room[:, None])
-
-
-def _finite(infos: list[RoundInfo]) -> np.ndarray:
-    """bool [S]: every fit so far was finite."""
-    return np.all([info.fit["finite"] for info in infos], axis=0)
-
-
-def _complete(records: list[Record], settings: Settings) -> bool:
-    return bool(
-        ((records[-1].info.num_labelled >= settings.max_labels) | ~_finite([record.info for record in records])).all()
-    )
-
-
-def _kept(records: list[Record], settings: Settings) -> Iterator[tuple[int, int, int, Record]]:
-    """(seed, its index, round, record) up to each seed's end: its first round at the budget, or its last finite one."""
-    for index in range(settings.seeds):
-        for number, record in enumerate(records):
-            if not record.info.fit["finite"][index]:
-                break
-            yield settings.first_seed + index, index, number, record
-            if record.info.num_labelled[index] >= settings.max_labels:
-                break
-
-
-def _why(records: list[Record], index: int) -> str:
-    number = next(n for n, record in enumerate(records) if not record.info.fit["finite"][index])
-    labels = records[number].info.num_labelled[index]
-    return (
-        f"training diverged in round {number}, at {labels} labels: the loss or a parameter is not finite. The rounds "
-        "before are kept; lower the learning rate, or normalise the inputs"
-    )
 
 
 def _checkpoint(states: State, records: list[Record], settings: Settings) -> dict[str, Any]:

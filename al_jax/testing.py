@@ -182,9 +182,9 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     """Run the laws of a posterior on rows `inputs [n, ...]` with their `labels [n]`, at least 8 of them.
 
     `fit` returns the structure `init` has; same key, same state; `count` may be traced, and 0 changes nothing; rows
-    past `count` have no influence, be they NaN; `vmap` over keys works; predictions are normalised; one draw is one function
-    whatever the chunk and the rows beside it; `point` and `features` do not depend on the draws; fit and predict lower
-    for TPU and CUDA unless `lowers` is False.
+    past `count` have no influence, be they NaN; `vmap` over keys works; predictions are normalised; one draw is one
+    function whatever the chunk and the rows beside it; `point` does not depend on the draws; fit and predict lower for
+    TPU and CUDA unless `lowers` is False.
     """
     x, y = jax.tree.map(jnp.asarray, inputs), jnp.asarray(labels)
     size = num_rows(x)

@@ -107,7 +107,8 @@ def train(
     """Minimise the weighted mean of `losses(params, key, inputs [b, ...], labels [b])` plus the penalties.
 
     `metrics(params, validation)` is what early stopping monitors; `penalty` is the posterior's own (a KL), added to the
-    user's. Returns the parameters and `{"loss": last minibatch's, "steps": taken, "finite": no NaN, no infinity}`. With no labelled rows the parameters come back unchanged. ValueError when patience is set without validation rows.
+    user's. Returns the parameters and `{"loss": last minibatch's, "steps": taken, "finite": no NaN, no infinity}`. With
+    no labelled rows the parameters come back unchanged. ValueError when patience is set without validation rows.
     """
     labelled = jax.tree.map(jnp.asarray, data.labelled)
     count = labelled.count

@@ -22,9 +22,8 @@ def main() -> None:
     if store.finished(directory):
         console.print("this run is finished: its stored results are shown")
     done = runner.run_config(config, directory, options)
-    stopped = {f"seed {seed}": why for seed, why in done.stopped.items()}
-    title = f"{config.posterior.posterior} + {config.acquisition.acquisition} on {config.data.dataset}"
-    runner.present(done.rounds, stopped, directory, title)
+    name = config.acquisition.acquisition
+    runner.present({name: done}, directory, f"{config.posterior.posterior} + {name} on {config.data.dataset}")
 
 
 if __name__ == "__main__":

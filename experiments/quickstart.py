@@ -49,14 +49,10 @@ def main() -> None:
     done = {
         name: runner.run_config(experiment.config(name), directory / name, inner) for name in experiment.acquisitions
     }
-    rounds = pd.concat([campaign.rounds for campaign in done.values()], ignore_index=True)
-    acquired = pd.concat([campaign.acquired for campaign in done.values()], ignore_index=True)
+    base = experiment.base
+    rounds, stopped = runner.present(done, directory, f"{base.posterior.posterior} on {base.data.dataset}")
     store.write_table(directory / "rounds.csv", rounds)
-    store.write_table(directory / "acquired.csv", acquired)
-    stopped = {f"{name}, seed {seed}": why for name, campaign in done.items() for seed, why in campaign.stopped.items()}
-    runner.present(
-        rounds, stopped, directory, f"{experiment.base.posterior.posterior} on {experiment.base.data.dataset}"
-    )
+    store.write_table(directory / "acquired.csv", pd.concat([c.acquired for c in done.values()], ignore_index=True))
     store.write_json(directory / "summary.json", {"stopped": stopped})
 
 

@@ -105,10 +105,17 @@ def run_config(config: Config, directory: Path, options: RunOptions) -> Campaign
     )
 
 
-def present(rounds: pd.DataFrame, stopped: dict[str, str], directory: Path, title: str) -> None:
-    """Print the table and what was stopped, and draw the learning curves."""
-    console.print(results.render(results.summary(rounds), title=title))
+def present(done: dict[str, Campaign], directory: Path, title: str) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Print the table and what was stopped, and draw the learning curves; returns the rounds and what was stopped."""
+    rounds = pd.concat([finished.rounds for finished in done.values()], ignore_index=True)
+    stopped = {f"{name}, seed {seed}": why for name, finished in done.items() for seed, why in finished.stopped.items()}
+    if not rounds.empty:
+        console.print(results.render(results.summary(rounds), title=title))
+        plots.learning_curves(rounds, title=title).savefig(directory / "learning_curve.png", dpi=150)
     for who, why in stopped.items():
         console.print(f"[yellow]{who} was stopped:[/] {why}")
-    plots.learning_curves(rounds, title=title).savefig(directory / "learning_curve.png", dpi=150)
+    compiling = sum(finished.compile_seconds for finished in done.values())
+    rounds_took = rounds.drop_duplicates(["method", "round"]).seconds.sum()
+    console.print(f"compiled in {compiling:.1f} s, ran in {rounds_took:.1f} s", highlight=False)
     console.print(f"results: {directory}", soft_wrap=True, highlight=False)
+    return rounds, stopped

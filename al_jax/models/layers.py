@@ -1,8 +1,8 @@
 """Dropout that is cheap to draw, and mean-field Gaussian layers.
 
 The parameters of the latter are `Gaussian` leaves, so that drawing weights and the KL need no layer code. Without the
-RNG stream `local` such a layer uses its mean weights; with it (training) every row gets its own noise. A whole draw from
-the posterior is the same network with sampled weights in the place of the means (`posteriors.variational`).
+RNG stream `local` such a layer uses its mean weights; with it (training) every row gets its own noise. A whole draw
+from the posterior is the same network with sampled weights in the place of the means (`posteriors.variational`).
 """
 
 from collections.abc import Callable, Sequence

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from al_jax import campaign, store
+from al_jax.results import paired_difference
 from experiments import quickstart
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -176,3 +177,16 @@ def test_a_dry_run_runs_nothing_and_leaves_nothing(
     main(monkeypatch, "--dry-run", "--results-dir", str(tmp_path / "results"))
     assert capsys.readouterr().out.count("rounds a seed") == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bald_beats_random_on_digits_over_8_paired_seeds(tmp_path: Path) -> None:
+    """The quickstart itself, as a user runs it, without the suite's compiler flags."""
+    command = [sys.executable, "-m", "experiments.quickstart", "--acquisitions", "random", "bald"]
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    subprocess.run([*command, "--results-dir", str(tmp_path)], cwd=ROOT, env=environment, check=True, timeout=300)
+    rounds = pd.read_csv(only_run(tmp_path) / "rounds.csv")
+    assert (rounds.groupby(["method", "seed"]).num_labelled.max() == 220).all()
+    (difference,) = paired_difference(rounds, "random").itertuples()
+    assert difference.method == "bald"
+    assert difference.pairs == 8
+    assert difference.low > 0, "the 95 % interval of the paired difference excludes 0"

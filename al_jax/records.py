@@ -1,0 +1,107 @@
+"""What a campaign is asked to do, its finished rounds on the host, and the tidy tables made of them."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from al_jax.types import RoundInfo
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a campaign runs, whatever its data, posterior and acquisition."""
+
+    seeds: int = 8
+    """Number of repetitions; each has its own initial rows, network initialisation and posterior samples."""
+    first_seed: int = 0
+    """The seeds are first_seed, first_seed + 1, ...; campaigns with equal seeds are paired."""
+    initial_labels: int = 20
+    """Labelled rows to begin with."""
+    balanced: bool = True
+    """Begin with equally many rows of each class, instead of random rows."""
+    batch_size: int = 10
+    """B, rows acquired a round."""
+    max_labels: int = 220
+    """Budget: total number of labelled rows, the initial ones included."""
+    num_samples: int = 50
+    """K, posterior samples for the scores and for the metrics."""
+    pool_subset: int | None = None
+    """Offer the acquisition only this many random pool rows a round."""
+    warm_start: bool = False
+    """Continue from last round's parameters instead of training from scratch."""
+    evaluate: Literal["samples", "point"] = "samples"
+    """Metrics of the mean over posterior samples, or of the deterministic network."""
+    chunk_size: int = 128
+    """Rows predicted at a time; small chunks stay in a CPU's cache, large ones fill a GPU."""
+    seed_block: int = 4
+    """Seeds vmapped together on a device; results do not depend on the number of devices, but they do on this."""
+
+
+class Record(NamedTuple):
+    """A finished round on the host, with a leading axis for seeds."""
+
+    info: RoundInfo
+    labels: np.ndarray  # [S, B, ...] the oracle's answers
+    answered: np.ndarray  # bool [S, B] rows that went to the labelled buffer
+    seconds: np.ndarray  # [] wall time of the round, all seeds together
+
+
+def finite(records: list[Record]) -> np.ndarray:
+    """bool [S]: every fit so far was finite."""
+    return np.all([record.info.fit["finite"] for record in records], axis=0)
+
+
+def complete(records: list[Record], settings: Settings) -> bool:
+    """Whether every seed has reached the budget or was stopped."""
+    return bool(((records[-1].info.num_labelled >= settings.max_labels) | ~finite(records)).all())
+
+
+def kept(records: list[Record], settings: Settings) -> Iterator[tuple[int, int, int, Record]]:
+    """(seed, its index, round, record) up to each seed's end: its first round at the budget, or its last finite one."""
+    for index in range(settings.seeds):
+        for number, record in enumerate(records):
+            if not record.info.fit["finite"][index]:
+                break
+            yield settings.first_seed + index, index, number, record
+            if record.info.num_labelled[index] >= settings.max_labels:
+                break
+
+
+def stopped(records: list[Record], settings: Settings) -> dict[int, str]:
+    """Why each seed that did not reach the budget was stopped."""
+    return {settings.first_seed + index: _why(records, index) for index in np.flatnonzero(~finite(records)).tolist()}
+
+
+def _why(records: list[Record], index: int) -> str:
+    number = next(n for n, record in enumerate(records) if not record.info.fit["finite"][index])
+    labels = records[number].info.num_labelled[index]
+    return (
+        f"training diverged in round {number}, at {labels} labels: the loss or a parameter is not finite. The rounds "
+        "before are kept; lower the learning rate, or normalise the inputs"
+    )
+
+
+def tables(records: list[Record], settings: Settings, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tidy tables `rounds` and `acquired` of `Campaign`; rounds after a seed's end are left out."""
+    rounds, acquired = [], []
+    for seed, index, number, record in kept(records, settings):
+        info = record.info
+        row = {"method": method, "seed": seed, "round": number, "num_labelled": int(info.num_labelled[index])}
+        row |= {name: value[index].item() for name, value in info.metrics.items()}
+        row |= {f"fit_{name}": value[index].item() for name, value in info.fit.items()}
+        row |= {f"info_{name}": value[index].item() for name, value in info.info.items() if value.ndim == 1}
+        rounds.append(row | {"seconds": float(record.seconds)})
+        for pick in np.flatnonzero(record.answered[index]):
+            row = {"method": method, "seed": seed, "round": number, "pick": int(pick)}
+            row |= {"row": int(info.rows[index, pick]), "score": info.scores[index, pick].item()}
+            if record.labels.ndim == 2:
+                row["label"] = int(record.labels[index, pick])
+            per_pick = {name: value for name, value in info.info.items() if value.shape == info.rows.shape}
+            acquired.append(row | {f"info_{name}": value[index, pick].item() for name, value in per_pick.items()})
+    # When every seed stops in its first round there are no rows, and the tables must still have their columns.
+    of_rounds = None if rounds else ["method", "seed", "round", "num_labelled", "accuracy", "seconds"]
+    of_acquired = None if acquired else ["method", "seed", "round", "pick", "row", "score", "label"]
+    return pd.DataFrame(rounds, columns=of_rounds), pd.DataFrame(acquired, columns=of_acquired)

@@ -38,7 +38,7 @@ class DataConfig:
     """The data set, and the variants of its pool; test and validation rows are never changed."""
 
     dataset: str = "digits"
-    """Name of the data set: digits."""
+    """digits, mnist, fashion_mnist, cifar10, cifar100, svhn_cropped, emnist/balanced or cmaterdb/bangla, ..."""
     validation_size: int = 0
     """Rows moved from the pool to a validation set, for early stopping."""
     repeated: int = 1

@@ -34,6 +34,17 @@ def dataset() -> Dataset:
     return Dataset("blobs", inputs, labels, test_inputs, test_labels, 3)
 
 
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of every process here: compile once, and share."""
+    cache = tmp_path_factory.getbasetemp() / "jax-cache"
+    return os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "MPLBACKEND": "agg",
+    }
+
+
 TRAINING = Training(optax.adam(1e-2), minibatch_size=8, steps=20)
 
 

@@ -1,18 +1,25 @@
 """Data sets by name, their variants, and initial rows: all on the host, before anything is compiled."""
 
+import functools
 from collections.abc import Callable
 
 from al_jax.data.dataset import Dataset, check, with_validation
 from al_jax.data.digits import digits
 from al_jax.data.initial import initial_rows
+from al_jax.data.tfds import TFDS_NAMES, original_rows, tfds_dataset, tfds_rows
 from al_jax.data.variants import imbalanced, noisy_labels, repeated
 from al_jax.errors import unknown
 
-LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits}
+LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits} | {
+    name: functools.partial(tfds_dataset, name) for name in TFDS_NAMES
+}
 
 
 def load(name: str) -> Dataset:
-    """The checked data set of that name. ValueError, with close matches, when there is none; see also `check`."""
+    """The checked data set of that name: digits, or one of `TFDS_NAMES`.
+
+    ValueError, with close matches, when there is none; see also `tfds_dataset` and `check`.
+    """
     if name not in LOADERS:
         raise unknown("dataset", name, LOADERS)
     return check(LOADERS[name]())
@@ -20,6 +27,7 @@ def load(name: str) -> Dataset:
 
 __all__ = [
     "LOADERS",
+    "TFDS_NAMES",
     "Dataset",
     "check",
     "digits",
@@ -27,6 +35,9 @@ __all__ = [
     "initial_rows",
     "load",
     "noisy_labels",
+    "original_rows",
     "repeated",
+    "tfds_dataset",
+    "tfds_rows",
     "with_validation",
 ]

@@ -24,17 +24,6 @@ PAIRS = [(method, seed) for method in ("random", "bald") for seed in (0, 1)]
 FILES = ("config.json", "environment.json", "rounds.csv", "acquired.csv", "learning_curve.png", "summary.json")
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Of every process here: compile once, and share."""
-    cache = tmp_path_factory.getbasetemp() / "jax-cache"
-    return os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "MPLBACKEND": "agg",
-    }
-
-
 def start(environment: dict[str, str], results: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "experiments.quickstart", *SMALL, *options, "--results-dir", str(results)]
     pipe = subprocess.PIPE

@@ -48,20 +48,26 @@ def test_mc_dropout_is_the_network_under_explicit_masks():
     assert np.abs(counts - 50).max() < 5 * np.sqrt(50 * 0.75)
 
 
-@pytest.mark.parametrize("switch", ["train", "training", "deterministic"])
-def test_mc_dropout_takes_any_flax_module_with_dropout(switch):
-    class TheirNetwork(nn.Module):
-        @nn.compact
-        def __call__(self, x, **kwargs):
-            raise NotImplementedError
+class WithTrain(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(3)(nn.Dropout(0.5, deterministic=not train)(nn.Dense(8)(x)))
 
-    def call(self, x, flag):
-        off = flag if switch == "deterministic" else not flag
-        return nn.Dense(3)(nn.Dropout(0.5, deterministic=off)(nn.Dense(8)(x)))
 
-    namespace: dict = {"call": call}
-    exec(f"def __call__(self, x, {switch}): return call(self, x, {switch})", namespace)
-    network = type("TheirNetwork", (nn.Module,), {"__call__": nn.compact(namespace["__call__"])})()
+class WithTraining(nn.Module):
+    @nn.compact
+    def __call__(self, x, training):
+        return nn.Dense(3)(nn.Dropout(0.5, deterministic=not training)(nn.Dense(8)(x)))
+
+
+class WithDeterministic(nn.Module):
+    @nn.compact
+    def __call__(self, x, deterministic):
+        return nn.Dense(3)(nn.Dropout(0.5, deterministic=deterministic)(nn.Dense(8)(x)))
+
+
+@pytest.mark.parametrize("network", [WithTrain(), WithTraining(), WithDeterministic()])
+def test_mc_dropout_takes_any_flax_module_with_dropout(network):
     posterior = mc_dropout(network, categorical(), TRAINING)
     state = posterior.init(KEY, X)
     predictions = posterior.predict(state, posterior.sample(KEY, state, 5), X)

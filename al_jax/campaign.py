@@ -43,12 +43,12 @@ class Campaign(NamedTuple):
 def validate(dataset: Dataset, settings: Settings) -> Dataset:
     """The data set, checked, with NumPy leaves.
 
-    ValueError, naming the argument, its value and what was expected, unless this campaign can run.
+    ValueError, naming the argument, its value and what was expected, unless `settings` fit this data set; `start_rows`
+    and `programs` refuse the rest.
     """
     dataset = check(dataset)
     pool = num_rows(dataset.inputs)
-    least = dict.fromkeys(("seeds", "batch_size", "num_samples", "chunk_size", "seed_block"), 1) | {"first_seed": 0}
-    for name, low in least.items():
+    for name, low in {"seeds": 1, "seed_block": 1, "first_seed": 0}.items():
         if getattr(settings, name) < low:
             raise ValueError(f"{name}={getattr(settings, name)}: expected at least {low}")
     if not 0 <= settings.initial_labels <= pool:
@@ -66,17 +66,20 @@ def validate(dataset: Dataset, settings: Settings) -> Dataset:
         raise ValueError(
             f"pool_subset={subset}: expected {settings.batch_size} (batch_size) to {pool}, the rows of the pool"
         )
-    if settings.evaluate not in ("samples", "point"):
-        raise ValueError(f"evaluate={settings.evaluate!r}: expected 'samples' or 'point'")
-    for seed in range(settings.first_seed, settings.first_seed + settings.seeds):
-        initial_rows(seed, dataset.labels, settings.initial_labels, dataset.num_classes, settings.balanced)
     return dataset
+
+
+def start_rows(dataset: Dataset, settings: Settings) -> np.ndarray:
+    """Initial rows int32 [S, initial_labels] of all seeds; ValueError as of `initial_rows`."""
+    size, classes = settings.initial_labels, dataset.num_classes
+    seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
+    return np.stack([initial_rows(seed, dataset.labels, size, classes, settings.balanced) for seed in seeds])
 
 
 def programs(
     posterior: Posterior, acquisition: Acquisition, settings: Settings, likelihood: Likelihood | None = None
 ) -> Cycle:
-    """The cycle that these settings ask for."""
+    """The cycle that these settings ask for; ValueError as of `cycle`."""
     return cycle(
         posterior,
         acquisition,
@@ -118,8 +121,7 @@ def run(
     settings = settings or Settings()
     dataset = validate(dataset, settings)
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
-    size, classes = settings.initial_labels, dataset.num_classes
-    start = np.stack([initial_rows(seed, dataset.labels, size, classes, settings.balanced) for seed in seeds])
+    start = start_rows(dataset, settings)
     functions = programs(posterior, acquisition, settings, likelihood)
     with _progress(console) as bar:
         total = -(-(settings.max_labels - settings.initial_labels) // settings.batch_size) + 1
@@ -137,12 +139,10 @@ def run(
             states = compiled.absorb(states, np.asarray(info.rows), labels, answered)
             records.append(Record(info, labels, answered, np.asarray(time.perf_counter() - began)))
             if results is not None:
-                save(results, len(records), _checkpoint(compiled.join(states), records, settings))
+                save(results, len(records), _checkpoint(compiled, states, records, settings))
                 _write_tables(results, *tables(records, settings, method))
-            note = ", ".join(
-                f"{name} {info.metrics[name].mean():.3f}" for name in ("accuracy",) if name in info.metrics
-            )
-            bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels {note}")
+            accuracy = f", accuracy {info.metrics['accuracy'].mean():.3f}" if "accuracy" in info.metrics else ""
+            bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels{accuracy}")
     rounds, acquired = tables(records, settings, method)
     why = stopped(records, settings)
     if results is not None:
@@ -179,24 +179,26 @@ def _ask(
     return labels.astype(dataset.labels.dtype), answered & (np.cumsum(answered, axis=1) <= room[:, None])
 
 
-def _checkpoint(states: State, records: list[Record], settings: Settings) -> dict[str, Any]:
-    """What later rounds depend on and what the tables are made of; what `init` makes again is left out."""
-    posterior = states.posterior if settings.warm_start else ()
-    return {"state": states._replace(posterior=posterior, memory=()), "records": jax.tree.map(_stack, *records)}
+def _checkpoint(compiled: Compiled, states: list[State], records: list[Record], settings: Settings) -> dict[str, Any]:
+    """What later rounds depend on and what the tables are made of; what `init` makes again never leaves the device."""
+    kept = [state._replace(memory=()) for state in states]
+    if not settings.warm_start:
+        kept = [state._replace(posterior=()) for state in kept]
+    return {"state": compiled.join(kept), "records": jax.tree.map(_stack, *records)}
 
 
 def _restored(
     results: Store, done: int, compiled: Compiled, dataset: Dataset, settings: Settings
 ) -> tuple[list[State], list[Record]]:
     """States and records after `done` rounds, exactly as `_checkpoint` saw them."""
-    fresh = compiled.join(compiled.states)
     labels = np.empty((*compiled.info.rows.shape, *dataset.labels.shape[1:]), dataset.labels.dtype)
     record = Record(compiled.info, labels, np.empty(compiled.info.rows.shape, bool), np.empty(()))
-    saved = restore(results, done, _checkpoint(fresh, [record] * done, settings))
-    state = saved["state"]._replace(memory=fresh.memory)
-    if not settings.warm_start:
-        state = state._replace(posterior=fresh.posterior)
-    return compiled.split(state), [jax.tree.map(lambda leaf, i=i: leaf[i], saved["records"]) for i in range(done)]
+    saved = restore(results, done, _checkpoint(compiled, compiled.states, [record] * done, settings))
+    states = [
+        state._replace(memory=fresh.memory, posterior=state.posterior if settings.warm_start else fresh.posterior)
+        for state, fresh in zip(compiled.split(saved["state"]), compiled.states, strict=True)
+    ]
+    return states, [jax.tree.map(lambda leaf, i=i: leaf[i], saved["records"]) for i in range(done)]
 
 
 def _stack(*leaves: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def quartiles(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float, 
 
 
 def aubc(rounds: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
-    """Area under the budget curve: trapezoids over num_labelled / its range, in the metric's units (Zhan et al. 2021).
+    """Area under the budget curve: trapezoids over num_labelled / its range, in the metric's units (Zhan et al. 2022).
 
     Columns: method, seed, aubc. A single point gives its value; a seed that stopped before the method's largest
     num_labelled gives NaN, since an area over other budgets is not comparable. ValueError for an unknown metric.

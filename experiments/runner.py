@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import jax
-import numpy as np
 import pandas as pd
 import tyro
 from rich.console import Console
@@ -76,7 +75,7 @@ def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
     dataset = campaign.validate(configs.build_dataset(config.data), config.campaign)
     posterior = configs.build_posterior(config.posterior, configs.build_training(config.training), dataset)
     functions = campaign.programs(posterior, acquisition, config.campaign)
-    rows = np.zeros(config.campaign.initial_labels, np.int32)
+    rows = campaign.start_rows(dataset, config.campaign)[0]
     test, validation = full_buffer(dataset.test_inputs, dataset.test_labels), None
     if dataset.validation_labels is not None:
         validation = full_buffer(dataset.validation_inputs, dataset.validation_labels)

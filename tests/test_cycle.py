@@ -173,11 +173,15 @@ def test_a_pool_subset_offers_available_rows_and_reports_pool_rows(dataset, star
     numbered = aq.top_k(aq.bald)._replace(summarise=lambda round, x, rows: rows.astype(jnp.float32))
     propose = jax.jit(programs(numbered, pool_subset=10).propose)
     unlabelled = state._replace(available=(jnp.arange(POOL) % 2 == 1) & state.available)
+    highest = np.flatnonzero(unlabelled.available)[-BATCH:][::-1].tolist()
+    picked = []
     for number in range(5):
         _, info = propose(unlabelled._replace(round=jnp.asarray(number)), dataset.inputs, None, test)
         np.testing.assert_array_equal(info.rows, info.scores)
         assert np.asarray(unlabelled.available)[info.rows].all()
-    assert info.rows.max() < POOL - 1 or number, "ten random rows, not all"
+        picked.append(info.rows.tolist())
+    assert len({tuple(rows) for rows in picked}) > 1, "another subset every round"
+    assert any(rows != highest for rows in picked), "ten random rows, not all"
 
 
 def test_metrics_are_of_the_mean_over_samples_or_of_the_point(dataset, start):

@@ -102,13 +102,11 @@ def test_early_stopping_restores_the_best_parameters(budget):
     stopped = point(Linear(), categorical(), Training(rate, minibatch_size=3, patience=patience, **budget))
     curve = []
     for periods in range(1, 31):
-        shorter = {"steps": 4 * periods} if "steps" in budget else {"epochs": periods}
         # the shuffles are drawn for the whole budget: train the whole one, with its updates switched off at the end
         limit = 4 * periods
         frozen = optax.chain(
             rate, optax.scale_by_schedule(lambda count, limit=limit: jnp.where(count < limit, 1.0, 0.0))
         )
-        del shorter
         longer = {"steps": 120} if "steps" in budget else {"epochs": 30}
         curve.append(
             evaluations(point(Linear(), categorical(), Training(frozen, minibatch_size=3, **longer)), data, validation)

@@ -11,12 +11,12 @@ from al_jax import information
 
 
 def entropy(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n"]:
-    """Max entropy: H[E_w p(y|x, w)] in nats (Shannon 1948; Settles 2009, eq. 3)."""
+    """Max entropy: H[E_w p(y|x, w)] in nats (Shannon 1948; Settles 2009)."""
     return information.entropy(information.log_marginal(log_probs))
 
 
 def least_confidence(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n"]:
-    """1 - max_c E_w p(c|x, w) (Lewis & Gale 1994; Settles 2009, eq. 1)."""
+    """1 - max_c E_w p(c|x, w) (Lewis & Gale 1994; Settles 2009)."""
     return 1.0 - jnp.exp(jnp.max(information.log_marginal(log_probs), axis=-1))
 
 
@@ -40,7 +40,7 @@ mean_kl = bald
 
 
 def mean_std(log_probs: Float[Array, "*n K C"], ddof: int = 0) -> Float[Array, "*n"]:
-    """mean_c of the standard deviation over samples of p(c|x, w) (Kampffmeyer et al. 2016; Gal et al. 2017, eq. 8).
+    """mean_c of the standard deviation over samples of p(c|x, w) (Kampffmeyer et al. 2016; Gal et al. 2017).
 
     Gal's definition, sqrt(E[p^2] - E[p]^2), is `ddof=0`; PyTorch's and pandas' `std` are `ddof=1`.
     ValueError when K <= ddof, where the deviation is undefined.
@@ -60,7 +60,7 @@ def votes(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n C"]:
 
 
 def variation_ratio(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n"]:
-    """1 - (votes for the modal class)/K (Freeman 1965; Gal 2016, eq. 3.15): hard votes.
+    """1 - (votes for the modal class)/K (Freeman 1965; Gal 2016): hard votes.
 
     Of the mean prediction, 1 - max_c E_w p(c|x, w) is exactly `least_confidence`.
     """

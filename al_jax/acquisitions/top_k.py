@@ -32,7 +32,7 @@ def top_k(score: ScoreFn) -> Acquisition:
 def stochastic_top_k(
     score: ScoreFn, kind: Literal["power", "softmax", "softrank"] = "power", coldness: float = 1.0
 ) -> Acquisition:
-    """Sample B rows without replacement by Gumbel top-k (Kirsch et al. 2023, "Stochastic Batch Acquisition", table 1).
+    """Sample B rows without replacement by Gumbel top-k (Kirsch et al. 2023, "Stochastic Batch Acquisition").
 
     Row i is drawn with probability proportional to s_i^coldness ("power"; scores must not be negative, those below 0
     count as 0), exp(coldness * s_i) ("softmax"), or rank_i^-coldness ("softrank", the best row has rank 1).

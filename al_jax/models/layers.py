@@ -95,7 +95,7 @@ class VariationalDense(nn.Module):
 class VariationalConv(nn.Module):
     """Two-dimensional convolution with Gaussian weights: `[n, h, w, c] -> [n, h', w', features]`.
 
-    Training uses Flipout (Wen et al. 2018, eq. 3): one perturbation of the kernel a batch, decorrelated between rows by
+    Training uses Flipout (Wen et al. 2018): one perturbation of the kernel a batch, decorrelated between rows by
     random signs. Local reparameterisation would draw each position's noise independently, which weights that are
     shared over positions do not.
     """

@@ -5,16 +5,16 @@ import inspect
 import json
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
+import command_line
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import contents, finish, kill_when, only_run
 
 from al_jax import campaign, store
 from experiments import config as configs
@@ -22,7 +22,6 @@ from experiments import dbal, runner
 from experiments.config import Config
 from experiments.runner import RunOptions
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ["--hidden", "8", "--steps", "5", "--num-samples", "3", "--seeds", "2", "--batch-size", "20"]
 SMALL += ["--initial-labels", "20", "--max-labels", "420"]
 ROUNDS = 21
@@ -41,30 +40,12 @@ def config(**fields: Any) -> Config:
     return changed
 
 
-def contents(directory: Path) -> dict[str, bytes]:
-    """Every file below, to the byte, but for the picture."""
-    files = (p for p in directory.rglob("*") if p.is_file() and p.name != "learning_curve.png")
-    return {str(p.relative_to(directory)): p.read_bytes() for p in files}
-
-
 def without_seconds(directory: Path) -> str:
     return pd.read_csv(directory / "rounds.csv", dtype=str).drop(columns="seconds").to_csv(index=False)
 
 
 def start(environment: dict[str, str], results: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "experiments.dbal", *SMALL, *options, "--results-dir", str(results)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=100)
-    return process.returncode, out, err
-
-
-def only_run(results: Path) -> Path:
-    (directory,) = (results / "dbal").iterdir()
-    return directory
+    return command_line.start(environment, "dbal", *SMALL, *options, "--results-dir", str(results))
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +61,12 @@ def uninterrupted(environment: dict[str, str], tmp_path_factory: pytest.TempPath
 def killed(environment: dict[str, str], uninterrupted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that SIGKILL ended with more than two and less than all rounds done: copy it, do not change it."""
     results = tmp_path_factory.mktemp("killed")
-    process = start(environment, results)
-    deadline = time.monotonic() + 100
-    while process.poll() is None and time.monotonic() < deadline:
+
+    def two_rounds_are_done() -> bool:
         tables = list(results.glob("dbal/*/rounds.csv"))
-        if tables and pd.read_csv(tables[0])["round"].max() >= 2:
-            break
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert finish(process)[0] == -signal.SIGKILL
+        return bool(tables) and pd.read_csv(tables[0])["round"].max() >= 2
+
+    kill_when(start(environment, results), two_rounds_are_done)
     directory = only_run(results)
     assert not store.finished(directory)
     assert 2 <= pd.read_csv(directory / "rounds.csv")["round"].max() < ROUNDS - 1

@@ -3,21 +3,20 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
+import command_line
 import pandas as pd
 import pytest
+from command_line import contents, finish, kill_when, only_run
 
 from al_jax import campaign, store
 from al_jax.results import paired_difference
 from experiments import quickstart
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ["--acquisitions", "random", "bald", "--hidden", "8", "--steps", "5", "--num-samples", "3", "--seeds", "2"]
 SMALL += ["--batch-size", "20", "--max-labels", "80"]
 PAIRS = [(method, seed) for method in ("random", "bald") for seed in (0, 1)]
@@ -25,28 +24,14 @@ FILES = ("config.json", "environment.json", "rounds.csv", "acquired.csv", "learn
 
 
 def start(environment: dict[str, str], results: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "experiments.quickstart", *SMALL, *options, "--results-dir", str(results)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
-
-
-def only_run(results: Path) -> Path:
-    (directory,) = (results / "quickstart").iterdir()
-    return directory
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    """Every file below, to the byte, but for the pictures."""
-    files = (p for p in directory.rglob("*") if p.is_file() and p.suffix != ".png")
-    return {str(p.relative_to(directory)): p.read_bytes() for p in files}
+    return command_line.start(environment, "quickstart", *SMALL, *options, "--results-dir", str(results))
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = tmp_path_factory.mktemp("uninterrupted")
-    process = start(environment, results)
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
+    code, out, err = finish(start(environment, results))
+    assert code == 0, err
     assert "random" in out
     assert "bald" in out
     return only_run(results)
@@ -56,15 +41,7 @@ def uninterrupted(environment: dict[str, str], tmp_path_factory: pytest.TempPath
 def killed(environment: dict[str, str], uninterrupted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that SIGKILL ended between its two campaigns."""
     results = tmp_path_factory.mktemp("killed")
-    process = start(environment, results)
-    deadline = time.monotonic() + 100
-    while process.poll() is None and time.monotonic() < deadline:
-        if list(results.glob("quickstart/*/random/summary.json")):
-            break
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=100)
-    assert process.returncode == -signal.SIGKILL
+    kill_when(start(environment, results), lambda: any(results.glob("quickstart/*/random/summary.json")))
     directory = only_run(results)
     assert store.finished(directory / "random")
     assert not store.finished(directory / "bald")
@@ -103,9 +80,8 @@ def test_killed_between_the_campaigns_it_resumes(
 ) -> None:
     results = shutil.copytree(killed.parent.parent, tmp_path / "results")
     before = contents(only_run(results) / "random")
-    process = start(environment, results, "--resume")
-    _, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
+    code, _, err = finish(start(environment, results, "--resume"))
+    assert code == 0, err
     resumed = only_run(results)
     assert contents(resumed / "random") == before  # not repeated
     assert (resumed / "acquired.csv").read_bytes() == (uninterrupted / "acquired.csv").read_bytes()
@@ -172,7 +148,9 @@ def test_bald_beats_random_on_digits_over_8_paired_seeds(tmp_path: Path) -> None
     """The quickstart itself, as a user runs it, without the suite's compiler flags."""
     command = [sys.executable, "-m", "experiments.quickstart", "--acquisitions", "random", "bald"]
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    subprocess.run([*command, "--results-dir", str(tmp_path)], cwd=ROOT, env=environment, check=True, timeout=300)
+    subprocess.run(
+        [*command, "--results-dir", str(tmp_path)], cwd=command_line.ROOT, env=environment, check=True, timeout=300
+    )
     rounds = pd.read_csv(only_run(tmp_path) / "rounds.csv")
     assert (rounds.groupby(["method", "seed"]).num_labelled.max() == 220).all()
     (difference,) = paired_difference(rounds, "random").itertuples()

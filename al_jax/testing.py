@@ -193,7 +193,7 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     count = size - 3
     keys = jax.random.split(jax.random.key(0), 2)
     init_key, fit_key, sample_key = jax.random.split(jax.random.key(1), 3)
-    start = posterior.init(init_key, x)
+    start = jax.jit(posterior.init)(init_key, x)
     fit = jax.jit(
         lambda key, state, labelled: posterior.fit(key, state, Data(labelled, _buffer(x, y, 0, jnp.zeros(()))))
     )

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from al_jax.types import Data, Labelled, PRNGKey
+from al_jax.types import Data, Inputs, Labelled, PRNGKey
+
+AUGMENTATION = 1  # folded into a step's key, so that augmenting changes no other draw
 
 Params = Any
 Penalty = Callable[[Params, Array], Array]
@@ -32,6 +34,9 @@ class Training:
         parameters. None trains the whole budget and needs no validation set.
       evaluate_every: steps between evaluations when the budget is in steps; with `epochs` it is every epoch.
       monitor: what early stopping compares, of the deterministic network.
+      augment: (key, inputs [b, ...]) -> inputs [b, ...], applied to every minibatch; see `augmentation`.
+      dtype: of the computations of a step, bfloat16 for mixed precision; parameters, moments, losses and all that
+        predicts stay in float32. The network must have an attribute `dtype`, as Flax's layers do.
 
     Raises ValueError unless exactly one positive budget is given and `evaluate_every` divides `steps`.
     """
@@ -44,6 +49,8 @@ class Training:
     patience: int | None = None
     evaluate_every: int | None = None
     monitor: Literal["nll", "accuracy"] = "nll"
+    augment: Callable[[PRNGKey, Inputs], Inputs] | None = None
+    dtype: Any = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
@@ -131,6 +138,8 @@ def train(
         valid = rows < count
         rows = jnp.where(valid, rows, 0)
         inputs = jax.tree.map(lambda leaf: leaf[rows], labelled.inputs)
+        if training.augment is not None:
+            inputs = training.augment(jax.random.fold_in(key, AUGMENTATION), inputs)
         weighted = losses(params, key, inputs, labelled.labels[rows]) * labelled.weights[rows]
         mean = jnp.sum(jnp.where(valid, weighted, 0.0)) / jnp.maximum(jnp.sum(valid), 1)
         return mean + sum(p(params, count) for p in penalties)

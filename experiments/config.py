@@ -4,12 +4,13 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
+import jax.numpy as jnp
 import optax
 
-from al_jax import acquisitions, data, models, posteriors
+from al_jax import acquisitions, augmentation, data, models, posteriors
 from al_jax.campaign import Settings
 from al_jax.data import Dataset
 from al_jax.errors import unknown
@@ -30,6 +31,18 @@ SCORES = {
     )
 } | {"mean_kl": acquisitions.mean_kl}
 BATCH_METHODS = {"random": acquisitions.random, "core_set": acquisitions.core_set}
+NETWORKS = {
+    "gal_cnn": models.GalCNN,
+    "batchbald_cnn": models.BatchBALDCNN,
+    "emnist_cnn": models.EMNISTCNN,
+    "lenet": models.LeNet,
+    "resnet18": models.ResNet18,
+}
+AUGMENTATIONS = {
+    "none": None,
+    "crop": augmentation.random_crop(),
+    "crop_flip": augmentation.chain(augmentation.random_crop(), augmentation.random_flip()),
+}
 POSTERIORS = ("point", "mc_dropout", "variational", "ensemble", "debal")
 
 
@@ -79,10 +92,13 @@ class PosteriorConfig:
     """point, mc_dropout, variational, ensemble (of points) or debal (ensemble of MC-dropout networks)."""
     members: int = 5
     """Networks in `ensemble` and `debal`."""
+    network: str = "auto"
+    """mlp, gal_cnn, batchbald_cnn, emnist_cnn, lenet or resnet18; auto: gal_cnn for grey images of at least 16 pixels a
+    side, lenet for colour ones, mlp for everything else."""
     hidden: tuple[int, ...] = (128, 128)
-    """Widths of the hidden layers."""
+    """Widths of the hidden layers of `mlp`."""
     dropout: float = 0.5
-    """Dropout rate after every hidden layer; `variational` uses none."""
+    """Largest dropout rate in the network; `variational` uses none."""
     prior_std: float = 0.3
     """Standard deviation of `variational`'s Gaussian prior over weights."""
     temperature: float = 0.1
@@ -113,6 +129,10 @@ class TrainingConfig:
     """Steps between these evaluations; every epoch when the budget is in epochs."""
     monitor: Literal["nll", "accuracy"] = "nll"
     """What they compare."""
+    augmentation: str = "none"
+    """Of every minibatch of images: none, crop (moved by up to 4 pixels) or crop_flip (also mirrored)."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of a training step's computations; parameters, losses, predictions and scores are float32."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +213,8 @@ def build_training(config: TrainingConfig) -> Training:
         raise ValueError(
             f"weight_decay_of={config.weight_decay_of!r}: expected a regular expression ({error})"
         ) from error
+    if config.augmentation not in AUGMENTATIONS:
+        raise unknown("augmentation", config.augmentation, AUGMENTATIONS)
     penalty = l2(decay, over_count=config.weight_decay_over_count, only=config.weight_decay_of) if decay else None
     return Training(
         optax.adam(config.learning_rate),
@@ -203,12 +225,26 @@ def build_training(config: TrainingConfig) -> Training:
         patience=config.patience,
         evaluate_every=config.evaluate_every,
         monitor=config.monitor,
+        augment=AUGMENTATIONS[config.augmentation],
+        dtype=None if config.dtype == "float32" else jnp.bfloat16,
     )
 
 
+def network_name(network: str, dataset: Dataset) -> str:
+    """The network that `auto` stands for with this data set; ValueError lists the close matches of an unknown one."""
+    if network not in ("auto", "mlp", *NETWORKS):
+        raise unknown("network", network, ["auto", "mlp", *NETWORKS])
+    if network != "auto":
+        return network
+    shape = dataset.inputs.shape[1:]
+    if len(shape) != 3 or min(shape[:2]) < 16:
+        return "mlp"
+    return "gal_cnn" if shape[2] == 1 else "lenet"
+
+
 def build_posterior(config: PosteriorConfig, training: Training, dataset: Dataset) -> Posterior:
-    """The posterior over MLPs for this data set; inputs are normalised by the moments of the pool."""
-    name = config.posterior
+    """The posterior over networks for this data set; inputs are normalised by the moments of the pool."""
+    name, network = config.posterior, network_name(config.network, dataset)
     if name not in POSTERIORS:
         raise unknown("posterior", name, POSTERIORS)
     expect(all(width > 0 for width in config.hidden), "hidden", config.hidden, "positive widths")
@@ -217,14 +253,14 @@ def build_posterior(config: PosteriorConfig, training: Training, dataset: Datase
     expect(
         not sampled or config.dropout > 0, "dropout", config.dropout, f"more than 0, since {name} samples dropout masks"
     )
-    module = models.MLP(
-        num_classes=dataset.num_classes,
-        hidden=config.hidden,
-        dropout=0.0 if name == "variational" else config.dropout,
-        mean=float(dataset.inputs.mean()),
-        std=float(dataset.inputs.std()) or 1.0,
-        dense=models.VariationalDense if name == "variational" else nn.Dense,
-    )
+    options: dict[str, Any] = {
+        "num_classes": dataset.num_classes,
+        "dropout": 0.0 if name == "variational" else config.dropout,
+        "mean": float(dataset.inputs.mean()),
+        "std": float(dataset.inputs.std()) or 1.0,
+        "dense": models.VariationalDense if name == "variational" else nn.Dense,
+    }
+    module = models.MLP(hidden=config.hidden, **options) if network == "mlp" else NETWORKS[network](**options)
     if name == "variational":
         return posteriors.variational(
             module, categorical(), training, prior_std=config.prior_std, temperature=config.temperature

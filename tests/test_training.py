@@ -1,5 +1,7 @@
 """Minibatches come from the labelled rows only, each epoch visits every row once; early stopping restores the best."""
 
+from typing import Any
+
 import chex
 import flax.linen as nn
 import jax
@@ -187,3 +189,53 @@ def test_early_stopping_without_a_validation_set_is_refused():
     data = buffer(9)
     with pytest.raises(ValueError, match="patience=1 needs a validation set"):
         posterior.fit(KEY, posterior.init(KEY, data.inputs), Data(data))
+
+
+class Wide(nn.Module):
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3, dtype=self.dtype)(x.reshape(len(x), -1))
+
+
+def test_mixed_precision_computes_in_bfloat16_and_keeps_parameters_in_float32():
+    states = {}
+    for dtype in (None, jnp.bfloat16):
+        training = Training(optax.adam(1e-2), minibatch_size=8, steps=30, dtype=dtype)
+        posterior = point(Wide(), categorical(), training)
+        state = posterior.init(KEY, buffer(24).inputs)
+        states[dtype], info = jax.jit(posterior.fit)(KEY, state, Data(buffer(24)))
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(states[dtype]))
+        assert info["loss"].dtype == jnp.float32
+        assert posterior.predict(states[dtype], None, buffer(24).inputs).log_probs.dtype == jnp.float32
+    exact, rounded = (np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(s)]) for s in states.values())
+    assert 1e-6 < np.abs(exact - rounded).max() < 0.05
+    program = jax.jit(posterior.fit).lower(KEY, state, Data(buffer(24))).as_text()
+    assert "bf16" in program
+
+
+def test_mixed_precision_needs_a_network_that_has_a_dtype():
+    with pytest.raises(ValueError, match="dtype=bfloat16: module=Linear has no attribute `dtype`"):
+        point(Linear(), categorical(), Training(optax.adam(1e-2), steps=1, dtype=jnp.bfloat16))
+
+
+def test_augmentation_changes_every_minibatch_anew_and_no_other_draw():
+    seen = []
+
+    def shifted(key, inputs):
+        seen.append(inputs.shape)
+        return inputs + jax.random.normal(key)
+
+    def fitted(augment):
+        training = Training(optax.sgd(0.1), minibatch_size=8, steps=3, augment=augment)
+        posterior = point(Linear(), categorical(), training)
+        return posterior.fit(KEY, posterior.init(KEY, buffer(24).inputs), Data(buffer(24)))[0]
+
+    def difference(a, b):
+        return max(np.abs(x - y).max() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+    plain = fitted(None)
+    assert difference(plain, fitted(lambda key, inputs: inputs)) == 0
+    assert difference(plain, fitted(shifted)) > 1e-3
+    assert set(seen) == {(8, 2)}, "whole minibatches"

@@ -20,6 +20,15 @@ class Outputs(NamedTuple):
     extras: dict[str, Array]
 
 
+def in_dtype(module: nn.Module, dtype: Any) -> nn.Module:
+    """`module` with its computations in `dtype`; itself for None. ValueError when it has no attribute `dtype`."""
+    if dtype is None:
+        return module
+    if not hasattr(module, "dtype"):
+        raise ValueError(f"dtype={jnp.dtype(dtype)}: module={type(module).__name__} has no attribute `dtype` to set")
+    return module.clone(dtype=dtype)
+
+
 def num_rows(inputs: Inputs) -> int:
     """The leading axis that all arrays of `inputs` share."""
     return jax.tree.leaves(inputs)[0].shape[0]

@@ -1,10 +1,11 @@
-"""Dropout that is cheap to draw, and mean-field Gaussian layers.
+"""Fast convolutions and dropout, and mean-field Gaussian layers.
 
 The parameters of the latter are `Gaussian` leaves, so that drawing weights and the KL need no layer code. Without the
 RNG stream `local` such a layer uses its mean weights; with it (training) every row gets its own noise. A whole draw
 from the posterior is the same network with sampled weights in the place of the means (`posteriors.variational`).
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,9 +14,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from al_jax.models.convolution import channel_masked_convolution, convolution
 from al_jax.types import PRNGKey
 
 Initializer = Callable[..., Array]
+
+Conv = functools.partial(nn.Conv, conv_general_dilated=convolution)
+"""`flax.linen.Conv`, fast inside compiled loops on a CPU too."""
+
+
+def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
+    """Maxima of 2 x 2 windows, an odd last row or column left out: `flax.linen.max_pool(x, (2, 2), (2, 2))`.
+
+    By reshaping: the gradient of XLA's windowed maximum is slow on a CPU. Equal maxima share the gradient.
+    """
+    n, height, width, channels = x.shape
+    height, width = height // 2, width // 2
+    windows = x[:, : 2 * height, : 2 * width].reshape(n, height, 2, width, 2, channels)
+    return windows.max(axis=(2, 4))
 
 
 class Dropout(nn.Module):
@@ -26,15 +42,51 @@ class Dropout(nn.Module):
     """
 
     rate: float
+    broadcast_dims: Sequence[int] = ()
     deterministic: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Zero each unit with probability `rate` and divide the others by 1 - rate."""
+        """Zero each unit with probability `rate` and divide the others by 1 - rate; `broadcast_dims` share a mask.
+
+        `broadcast_dims=(1, 2)` drops whole channels of images `[n, h, w, c]`.
+        """
         if self.deterministic or self.rate == 0:
             return x
-        keep = random_mask(self.make_rng("dropout"), 1.0 - self.rate, x.shape)
-        return jnp.where(keep, x / (1.0 - self.rate), 0.0)
+        shape = tuple(1 if axis in self.broadcast_dims else size for axis, size in enumerate(x.shape))
+        keep = random_mask(self.make_rng("dropout"), 1.0 - self.rate, shape)
+        return jnp.where(keep, x / (1.0 - self.rate), 0.0).astype(x.dtype)
+
+
+class ChannelDropoutConv(nn.Module):
+    """Dropout of whole channels, then a convolution: `[n, h, w, c] -> [n, h2, w2, features]`.
+
+    The same function as `Dropout(rate, broadcast_dims=(1, 2))` followed by `Conv`, and cheaper for K draws of masks: a
+    convolution of masked channels is a masked sum of per-channel convolutions, which are computed once for all draws.
+    Max-pooling and ReLU commute with the dropout, so they may stand before it.
+    """
+
+    features: int
+    kernel_size: Sequence[int]
+    rate: float
+    strides: int | Sequence[int] = 1
+    padding: str | Sequence[tuple[int, int]] = "SAME"
+    deterministic: bool = False
+    dtype: Any = None
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 o"]:
+        """Drop channels with probability `rate`, divide the others by 1 - rate, convolve, add a bias."""
+        kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        strides = _pair(self.strides)
+        if self.deterministic or self.rate == 0:
+            return convolution(x, kernel, strides, self.padding) + bias
+        keep = random_mask(self.make_rng("dropout"), 1.0 - self.rate, (len(x), x.shape[-1]))
+        masks = keep.astype(x.dtype) / (1.0 - self.rate)
+        return channel_masked_convolution(x, masks, kernel, strides, self.padding) + bias
 
 
 def random_mask(key: PRNGKey, probability: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
@@ -78,6 +130,7 @@ class VariationalDense(nn.Module):
 
     features: int
     initial_std: float = 0.01
+    dtype: Any = None
     kernel_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
@@ -85,11 +138,12 @@ class VariationalDense(nn.Module):
         """Pre-activations from the mean weights, or sampled when the `local` stream is given."""
         kernel = self.param("kernel", gaussian_init(self.kernel_init, self.initial_std), (x.shape[-1], self.features))
         bias = self.param("bias", gaussian_init(nn.initializers.zeros, self.initial_std), (self.features,))
-        mean = x @ kernel.mean + bias.mean
+        x, weights, shift = nn.dtypes.promote_dtype(x, kernel.mean, bias.mean, dtype=self.dtype)
+        mean = x @ weights + shift
         if not self.has_rng("local"):
             return mean
-        variance = jnp.square(x) @ jnp.square(kernel.std) + jnp.square(bias.std)
-        return mean + jnp.sqrt(variance) * jax.random.normal(self.make_rng("local"), mean.shape)
+        variance = jnp.square(x) @ jnp.square(kernel.std).astype(x.dtype) + jnp.square(bias.std).astype(x.dtype)
+        return mean + jnp.sqrt(variance) * jax.random.normal(self.make_rng("local"), mean.shape, x.dtype)
 
 
 class VariationalConv(nn.Module):
@@ -113,12 +167,10 @@ class VariationalConv(nn.Module):
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", gaussian_init(self.kernel_init, self.initial_std), shape)
         bias = self.param("bias", gaussian_init(nn.initializers.zeros, self.initial_std), (self.features,))
-        strides = (self.strides,) * 2 if isinstance(self.strides, int) else tuple(self.strides)
+        strides = _pair(self.strides)
 
         def convolve(inputs: Array, weights: Array) -> Array:
-            return jax.lax.conv_general_dilated(
-                inputs, weights, strides, self.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
+            return convolution(inputs, weights, strides, self.padding)
 
         mean = convolve(x, kernel.mean) + bias.mean
         if not self.has_rng("local"):
@@ -129,3 +181,7 @@ class VariationalConv(nn.Module):
         flipped = convolve(x * jax.random.rademacher(sign_in, (*rows, x.shape[-1]), x.dtype), perturbation)
         flipped = flipped * jax.random.rademacher(sign_out, (*rows, self.features), x.dtype)
         return mean + flipped + bias.std * jax.random.normal(noise_bias, (*rows, self.features))
+
+
+def _pair(strides: int | Sequence[int]) -> tuple[int, ...]:
+    return (strides, strides) if isinstance(strides, int) else tuple(strides)

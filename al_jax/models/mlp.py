@@ -1,6 +1,7 @@
 """A multi-layer perceptron with dropout after every hidden layer."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ class MLP(nn.Module):
       dropout: rate after each hidden layer; 0 leaves no dropout layer in the network.
       mean, std: of the raw inputs; they are cast to float32 and then normalised.
       dense: layer constructor, `VariationalDense` for a network with weight uncertainty.
+      dtype: of the computations, not of the parameters and the logits: bfloat16 for mixed-precision training.
     """
 
     num_classes: int
@@ -27,14 +29,15 @@ class MLP(nn.Module):
     mean: float = 0.0
     std: float = 1.0
     dense: Callable[..., nn.Module] = nn.Dense
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, x: Shaped[Array | np.ndarray, "n ..."], train: bool = False) -> Float[Array, "n C"]:
         """Return logits; `train` switches dropout on."""
         x = (jnp.asarray(x, jnp.float32).reshape(len(x), -1) - self.mean) / self.std
         for width in self.hidden:
-            x = nn.relu(self.dense(width)(x))
+            x = nn.relu(self.dense(width, dtype=self.dtype)(x))
             if self.dropout:
                 x = Dropout(self.dropout, deterministic=not train)(x)
         self.sow("intermediates", "features", x)
-        return self.dense(self.num_classes)(x)
+        return self.dense(self.num_classes, dtype=self.dtype)(x).astype(jnp.float32)

@@ -1,13 +1,18 @@
 """A single trained network: the posterior that has no uncertainty about its parameters."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array
 
-from al_jax.models.forward import forward, forward_rows, init_params
+from al_jax.models.forward import forward, forward_rows, in_dtype, init_params
+from al_jax.pool import stream
 from al_jax.training import Training, train
 from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predictions, PRNGKey
+
+CHUNK_SIZE = 128  # validation rows predicted at a time
 
 
 def point(module: nn.Module, likelihood: Likelihood, training: Training) -> Posterior:
@@ -18,18 +23,16 @@ def point(module: nn.Module, likelihood: Likelihood, training: Training) -> Post
       likelihood: loss and predictions, `categorical()`.
       training: budget, optimiser, penalty, early stopping.
     """
+    trained = in_dtype(module, training.dtype)
 
     def init(key: PRNGKey, x: Inputs) -> Any:
         return init_params(module, key, x)
 
     def losses(params: Any, key: PRNGKey, x: Inputs, labels: Array) -> Array:
-        return likelihood.loss(forward(module, params, x, {"dropout": key}).logits, labels)
-
-    def metrics(params: Any, validation: Labelled) -> dict[str, Array]:
-        return likelihood.metrics(predict(params, None, validation.inputs), validation.labels)
+        return likelihood.loss(forward(trained, params, x, {"dropout": key}).logits, labels)
 
     def fit(key: PRNGKey, state: Any, data: Data) -> tuple[Any, dict[str, Array]]:
-        return train(key, state, data, training, losses, metrics)
+        return train(key, state, data, training, losses, point_metrics(predict, likelihood))
 
     def sample(key: PRNGKey, state: Any, num_samples: int) -> None:
         return None
@@ -39,3 +42,16 @@ def point(module: nn.Module, likelihood: Likelihood, training: Training) -> Post
         return likelihood.predictions(logits[..., None, :], logits, features, extras)
 
     return Posterior(init, fit, sample, predict)
+
+
+def point_metrics(predict: Callable[..., Predictions], likelihood: Likelihood) -> Callable[..., dict[str, Array]]:
+    """What early stopping monitors: `(params, validation) -> metrics` of a predict that needs no draws."""
+
+    def metrics(params: Any, validation: Labelled) -> dict[str, Array]:
+        def predicted(x: Inputs, _: Array) -> Predictions:
+            return predict(params, None, x)._replace(features=None, extras={})
+
+        predictions = stream(predicted, validation.inputs, jnp.arange(len(validation.rows)), CHUNK_SIZE)
+        return likelihood.metrics(predictions, validation.labels)
+
+    return metrics

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from al_jax.models.forward import forward, forward_rows
+from al_jax.models.forward import forward, forward_rows, in_dtype
 from al_jax.models.layers import Gaussian
-from al_jax.posteriors.point import point
+from al_jax.posteriors.point import point, point_metrics
 from al_jax.training import Training, train
-from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predictions, PRNGKey
+from al_jax.types import Data, Inputs, Likelihood, Posterior, Predictions, PRNGKey
 
 
 def is_gaussian(leaf: Any) -> bool:
@@ -65,6 +65,7 @@ def variational(
     if prior_std <= 0 or temperature < 0:
         raise ValueError(f"prior_std={prior_std} must be positive, temperature={temperature} not negative")
     network = point(module, likelihood, training)
+    trained = in_dtype(module, training.dtype)
 
     def init(key: PRNGKey, x: Inputs) -> Any:
         state = network.init(key, x)
@@ -77,13 +78,12 @@ def variational(
 
     def losses(params: Any, key: PRNGKey, x: Inputs, labels: Array) -> Array:
         local, dropout = jax.random.split(key)
-        return likelihood.loss(forward(module, params, x, {"local": local, "dropout": dropout}).logits, labels)
+        return likelihood.loss(forward(trained, params, x, {"local": local, "dropout": dropout}).logits, labels)
 
     def penalty(params: Any, count: Array) -> Array:
         return temperature * kl_divergence(params, prior_std) / jnp.maximum(count, 1)
 
-    def metrics(params: Any, validation: Labelled) -> dict[str, Array]:
-        return likelihood.metrics(network.predict(params, None, validation.inputs), validation.labels)
+    metrics = point_metrics(network.predict, likelihood)
 
     def fit(key: PRNGKey, state: Any, data: Data) -> tuple[Any, dict[str, Array]]:
         return train(key, state, data, training, losses, metrics, penalty)

@@ -1,0 +1,289 @@
+"""Two-dimensional convolution that is fast inside compiled loops, on a CPU too.
+
+XLA's CPU backend hands a convolution to slow loops once it stands inside `scan` or `while_loop`, where all of ours
+stand: some 25 times slower than the same convolution outside. There `convolution` multiplies patches of a few images
+at a time, so that they stay in cache, with the kernel as one matrix. Other platforms keep their own convolution.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_batching import custom_vmap
+from jaxtyping import Array, Float
+
+NHWC = lax.conv_dimension_numbers((1, 1, 1, 1), (1, 1, 1, 1), ("NHWC", "HWIO", "NHWC"))
+PATCH_BYTES = 2 << 20
+"""Patches made at a time: enough for a large matrix product, few enough to stay in cache."""
+
+Window = tuple[tuple[int, int], tuple[tuple[int, int], tuple[int, int]]]
+"""Strides, and padding before and after, of height and width."""
+
+
+def convolution(
+    lhs: Float[Array, "n h w c"],
+    rhs: Float[Array, "kh kw c o"],
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = ("NHWC", "HWIO", "NHWC"),
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> Float[Array, "n h2 w2 o"]:
+    """`jax.lax.conv_general_dilated`, for `flax.linen.Conv(..., conv_general_dilated=convolution)`.
+
+    What is not a plain two-dimensional convolution over NHWC (dilated, grouped, another layout) is passed on to it.
+    """
+    dilated = any(d != 1 for dilation in (lhs_dilation, rhs_dilation) for d in dilation or ())
+    grouped = feature_group_count != 1 or batch_group_count != 1
+    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    if dilated or grouped or numbers != NHWC or preferred_element_type is not None:
+        return lax.conv_general_dilated(
+            lhs,
+            rhs,
+            window_strides,
+            padding,
+            lhs_dilation,
+            rhs_dilation,
+            numbers,
+            feature_group_count,
+            batch_group_count,
+            precision,
+            preferred_element_type,
+        )
+    # A copy, which costs a compiled program nothing: jax.grad fails on a NumPy array that a vmap hands to a custom_vjp.
+    return _convolve(jnp.array(lhs), jnp.array(rhs), _window(lhs, rhs, window_strides, padding), precision)
+
+
+def channel_masked_convolution(
+    x: Float[Array, "n h w c"],
+    masks: Float[Array, "n c"],
+    kernel: Float[Array, "kh kw c o"],
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+) -> Float[Array, "n h2 w2 o"]:
+    """`convolution(x * masks[:, None, None, :], kernel, ...)`.
+
+    Under a vmap over masks alone (posterior samples by channel dropout) every channel is convolved once, and each of
+    the K results is a masked sum over channels: kh kw + K products a weight and position instead of K kh kw.
+    """
+    return _masked(jnp.array(x), jnp.array(masks), jnp.array(kernel), _window(x, kernel, strides, padding))
+
+
+def _window(x: Array, kernel: Array, strides: Sequence[int], padding: str | Sequence[tuple[int, int]]) -> Window:
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+    (top, bottom), (left, right) = padding
+    return (strides[0], strides[1]), ((top, bottom), (left, right))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(x: Array, kernel: Array, window: Window, precision: Any) -> Array:
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=_by_patches(window, precision),
+        default=lambda x, kernel: _native(x, kernel, window, precision),
+    )
+
+
+def _forward(x: Array, kernel: Array, window: Window, precision: Any) -> tuple[Array, tuple[Array, Array]]:
+    return _convolve(x, kernel, window, precision), (x, kernel)
+
+
+def _backward(window: Window, precision: Any, residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    x, kernel = residuals
+
+    def native(argument: int) -> Callable:
+        return lambda x, k, g: jax.vjp(lambda *args: _native(*args, window, precision), x, k)[1](g)[argument]
+
+    return (
+        lax.platform_dependent(x, kernel, g, cpu=_input_gradient(window, precision), default=native(0)),
+        lax.platform_dependent(x, kernel, g, cpu=_kernel_gradient(window, precision), default=native(1)),
+    )
+
+
+_convolve.defvjp(_forward, _backward)
+
+
+def _native(x: Array, kernel: Array, window: Window, precision: Any) -> Array:
+    return lax.conv_general_dilated(x, kernel, *window, dimension_numbers=NHWC, precision=precision)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _masked(x: Array, masks: Array, kernel: Array, window: Window) -> Array:
+    return _masked_primal(window)(x, masks, kernel)
+
+
+def _each_masked(window: Window, x: Array, masks: Array, kernel: Array) -> Array:
+    return _convolve(x * masks[:, None, None, :], kernel, window, None)
+
+
+def _masked_forward(x: Array, masks: Array, kernel: Array, window: Window) -> tuple[Array, tuple[Array, ...]]:
+    return _masked(x, masks, kernel, window), (x, masks, kernel)
+
+
+def _masked_backward(window: Window, residuals: tuple[Array, ...], g: Array) -> tuple[Array, ...]:
+    return jax.vjp(functools.partial(_each_masked, window), *residuals)[1](g)
+
+
+_masked.defvjp(_masked_forward, _masked_backward)
+
+
+@functools.cache
+def _masked_primal(window: Window) -> Callable[[Array, Array, Array], Array]:
+    """`x [n, h, w, c], masks [1 or n, c], kernel -> [n, h2, w2, o]`; the masks may be one for all rows."""
+    each = functools.partial(_each_masked, window)
+    masked = custom_vmap(each)
+
+    @masked.def_vmap
+    def _(axis_size: int, batched: list[bool], x: Array, masks: Array, kernel: Array) -> tuple[Array, bool]:
+        of_x, of_masks, of_kernel = batched
+        if of_x and not of_masks and not of_kernel and len(masks) == 1:  # rows under one mask
+            return _split(masked(_merge(x), masks, kernel), axis_size), True
+        if of_masks and not of_x and not of_kernel and masks.shape[1] == 1:  # K masks, each of them for all rows
+            channels = jax.vmap(lambda a, k: _convolve(a[..., None], k[:, :, None], window, None), (-1, 2))(x, kernel)
+            sums = masks[:, 0] @ channels.reshape(len(channels), -1)
+            return sums.reshape(axis_size, *channels.shape[1:]), True
+        return jax.vmap(each, [0 if b else None for b in batched])(x, masks, kernel), True
+
+    return masked
+
+
+# On a CPU. Under vmap over rows the new axis joins the batch; over weights, one set follows the other.
+
+
+@functools.cache
+def _by_patches(window: Window, precision: Any) -> Callable[[Array, Array], Array]:
+    """`x [n, h, w, c], kernel [kh, kw, c, o] -> [n, h2, w2, o]`."""
+
+    @custom_vmap
+    def convolve(x: Array, kernel: Array) -> Array:
+        matrix = kernel.reshape(-1, kernel.shape[-1])
+
+        def one(images: Array) -> Array:
+            return jnp.dot(_patches(images, kernel.shape, window), matrix, precision=precision)
+
+        return _in_chunks(one, x, kernel.shape, window)
+
+    @convolve.def_vmap
+    def _(axis_size: int, batched: list[bool], x: Array, kernel: Array) -> tuple[Array, bool]:
+        if not batched[1]:
+            return _split(convolve(_merge(x), kernel), axis_size), True
+        if not batched[0]:  # one set of patches serves all kernels
+            size, *rest, width = kernel.shape
+            out = convolve(x, jnp.moveaxis(kernel, 0, -2).reshape(*rest, size * width))
+            return jnp.moveaxis(out.reshape(*out.shape[:-1], size, width), -2, 0), True
+        return lax.map(lambda pair: convolve(*pair), (x, kernel)), True
+
+    return convolve
+
+
+@functools.cache
+def _input_gradient(window: Window, precision: Any) -> Callable[[Array, Array, Array], Array]:
+    """The same convolution of `g`, spread by the strides and padded, with the flipped kernel."""
+    strides, padding = window
+
+    def gradient(x: Array, kernel: Array, g: Array) -> Array:
+        before = [size - 1 - low for size, (low, _) in zip(kernel.shape[:2], padding, strict=True)]
+        spread = [(length - 1) * stride + 1 for length, stride in zip(g.shape[1:3], strides, strict=True)]
+        after = [
+            length + size - 1 - low - wide
+            for length, size, low, wide in zip(x.shape[1:3], kernel.shape[:2], before, spread, strict=True)
+        ]
+        config = [(low, high, stride - 1) for low, high, stride in zip(before, after, strides, strict=True)]
+        padded = lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *config, (0, 0, 0)])
+        flipped = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+        return _by_patches(((1, 1), ((0, 0), (0, 0))), precision)(padded, flipped)
+
+    return gradient
+
+
+@functools.cache
+def _kernel_gradient(window: Window, precision: Any) -> Callable[[Array, Array, Array], Array]:
+    """Patches times `g`, summed over chunks of images: `[kh, kw, c, o]`."""
+
+    @custom_vmap
+    def gradient(x: Array, kernel: Array, g: Array) -> Array:
+        def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
+            images, of_output = pair
+            patches = _patches(images, kernel.shape, window)
+            matrix = of_output.reshape(-1, kernel.shape[-1])
+            # In this order: patches.T @ matrix takes more than three times as long.
+            return total + jnp.dot(matrix.T, patches.reshape(len(matrix), -1), precision=precision), None
+
+        size = _chunk(x, kernel.shape, window)
+        start = jnp.zeros((kernel.shape[-1], kernel[..., 0].size), kernel.dtype)
+        total, _ = lax.scan(add, start, (_chunked(x, size), _chunked(g, size)))
+        return total.T.reshape(kernel.shape)
+
+    @gradient.def_vmap
+    def _(axis_size: int, batched: list[bool], *args: Array) -> tuple[Array, bool]:
+        stacked = [a if b else jnp.broadcast_to(a, (axis_size, *a.shape)) for a, b in zip(args, batched, strict=True)]
+        return lax.map(lambda row: gradient(*row), tuple(stacked)), True
+
+    return gradient
+
+
+def _patches(x: Array, kernel_shape: Sequence[int], window: Window) -> Array:
+    """What the kernel sees at every position: `x [n, h, w, c] -> [n, h2, w2, kh * kw * c]`."""
+    (down, across), padding = window
+    height, width = _output_size(x.shape, kernel_shape, window)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    return jnp.concatenate(
+        [
+            lax.slice(
+                x,
+                (0, i, j, 0),
+                (len(x), i + (height - 1) * down + 1, j + (width - 1) * across + 1, x.shape[3]),
+                (1, down, across, 1),
+            )
+            for i in range(kernel_shape[0])
+            for j in range(kernel_shape[1])
+        ],
+        axis=-1,
+    )
+
+
+def _output_size(shape: Sequence[int], kernel_shape: Sequence[int], window: Window) -> tuple[int, int]:
+    strides, padding = window
+    height, width = (
+        (length + sum(pads) - size) // stride + 1
+        for length, size, stride, pads in zip(shape[1:3], kernel_shape[:2], strides, padding, strict=True)
+    )
+    return height, width
+
+
+def _chunk(x: Array, kernel_shape: Sequence[int], window: Window) -> int:
+    """Images whose patches fill `PATCH_BYTES`, and at most all."""
+    height, width = _output_size(x.shape, kernel_shape, window)
+    of_image = height * width * kernel_shape[0] * kernel_shape[1] * x.shape[3] * x.dtype.itemsize
+    return max(1, min(len(x), PATCH_BYTES // max(of_image, 1)))
+
+
+def _chunked(x: Array, size: int) -> Array:
+    """`[n, ...] -> [chunks, size, ...]`, the last chunk filled with zeros."""
+    chunks = -(-len(x) // size)
+    padded = jnp.pad(x, ((0, chunks * size - len(x)), *((0, 0),) * (x.ndim - 1)))
+    return padded.reshape(chunks, size, *x.shape[1:])
+
+
+def _in_chunks(function: Callable, x: Array, kernel_shape: Sequence[int], window: Window) -> Array:
+    size = _chunk(x, kernel_shape, window)
+    if size == len(x):
+        return function(x)
+    return _merge(lax.map(function, _chunked(x, size)))[: len(x)]
+
+
+def _merge(x: Array) -> Array:
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _split(x: Array, size: int) -> Array:
+    return x.reshape(size, -1, *x.shape[1:])

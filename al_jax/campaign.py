@@ -1,9 +1,10 @@
 """The active-learning loop: rounds over seeds, an oracle, checkpoints, tables."""
 
 import contextlib
+import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +14,19 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from al_jax import chunks, parallel
 from al_jax.compiled import Compiled, compile_cycle
-from al_jax.cycle import State, cycle
+from al_jax.cycle import State, cycle, steps
 from al_jax.data import Dataset, check, initial_rows
+from al_jax.host_pool import compile_host_pool
 from al_jax.likelihood import categorical
 from al_jax.models.forward import num_rows
+from al_jax.parallel import Layout, on_first
 from al_jax.records import Record, Settings, complete, finite, stopped, tables
-from al_jax.store import Store, last_round, log_start, restore, save, write_json, write_table
-from al_jax.types import Acquisition, Cycle, Likelihood, Posterior, RoundInfo
+from al_jax.store import Store, last_round, log_start, restore, save, wait, write_json, write_table
+from al_jax.types import Acquisition, Likelihood, Posterior, RoundInfo
+
+DEFAULT_CHUNK = 128  # where the network is not known
 
 Oracle = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """`rows [S, B] -> (labels [S, B], answered bool [S, B])`; rows that are not answered stay in the pool."""
@@ -51,6 +57,12 @@ def validate(dataset: Dataset, settings: Settings) -> Dataset:
     for name, low in {"seeds": 1, "seed_block": 1, "first_seed": 0}.items():
         if getattr(settings, name) < low:
             raise ValueError(f"{name}={getattr(settings, name)}: expected at least {low}")
+    if settings.chunk_size is not None and settings.chunk_size < 1:
+        raise ValueError(f"chunk_size={settings.chunk_size}: expected at least 1")
+    if settings.mode not in ("replicas", "pool"):
+        raise ValueError(f"mode={settings.mode!r}: expected 'replicas' or 'pool'")
+    if settings.pool_on not in ("device", "host"):
+        raise ValueError(f"pool_on={settings.pool_on!r}: expected 'device' or 'host'")
     if not 0 <= settings.initial_labels <= pool:
         raise ValueError(f"initial_labels={settings.initial_labels}: expected 0 to {pool}, the rows of the pool")
     if not settings.initial_labels <= settings.max_labels <= pool:
@@ -77,21 +89,38 @@ def start_rows(dataset: Dataset, settings: Settings) -> np.ndarray:
 
 
 def programs(
-    posterior: Posterior, acquisition: Acquisition, settings: Settings, likelihood: Likelihood | None = None
-) -> Cycle:
-    """The cycle that these settings ask for; ValueError as of `cycle`."""
-    return cycle(
+    posterior: Posterior,
+    acquisition: Acquisition,
+    settings: Settings,
+    likelihood: Likelihood | None = None,
+    layout: Layout | None = None,
+) -> Any:
+    """The `Cycle` that these settings ask for, or its `Steps` with the pool on the host; ValueError as of `cycle`."""
+    build: Callable[..., Any] = steps if settings.pool_on == "host" else cycle
+    return build(
         posterior,
         acquisition,
         likelihood or categorical(),
         batch_size=settings.batch_size,
         num_samples=settings.num_samples,
         max_labels=settings.max_labels,
-        chunk_size=settings.chunk_size,
+        test_samples=settings.test_samples,
+        chunk_size=settings.chunk_size or DEFAULT_CHUNK,
         pool_subset=settings.pool_subset,
         warm_start=settings.warm_start,
         evaluate=settings.evaluate,
+        mesh=layout.mesh if layout is not None and layout.mode == "pool" else None,
     )
+
+
+def layout_of(settings: Settings, devices: Sequence[jax.Device] | None = None) -> Layout:
+    """How these settings use `devices` of all processes, by default all there are."""
+    devices = parallel.devices() if devices is None else devices
+    if settings.mode == "pool":
+        chunk_size = settings.chunk_size or DEFAULT_CHUNK
+        return parallel.pool_layout(settings.seeds, settings.seed_block, chunk_size, devices)
+    local = [device for device in devices if device.process_index == jax.process_index()]
+    return parallel.layout(settings.seeds, settings.seed_block, local)
 
 
 def run(
@@ -105,15 +134,17 @@ def run(
     oracle: Oracle | None = None,
     results: Store | None = None,
     console: Console | None = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Campaign:
     """Run a campaign over all seeds: `propose` and `absorb` are compiled once each, before the first round.
 
     Args:
       likelihood: the one given to `posterior`; `categorical()` by default.
       method: name of the campaign in its tables and beside the progress bar.
-      oracle: answers for proposed rows; by default the labels of `dataset`.
+      oracle: answers for proposed rows; by default the labels of `dataset`. Of several processes only process 0 asks.
       results: from `open_store`: every round is checkpointed there, and a run that was killed continues.
       console: where the progress bar goes; None shows none.
+      devices: of all processes, from `parallel.devices`; by default all there are.
 
     A seed whose training diverges is stopped there and keeps its earlier rounds; the others finish.
     ValueError names what cannot work before anything is compiled; RuntimeError when the oracle answers nothing at all.
@@ -122,11 +153,16 @@ def run(
     dataset = validate(dataset, settings)
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
     start = start_rows(dataset, settings)
-    functions = programs(posterior, acquisition, settings, likelihood)
+    if settings.chunk_size is None:
+        chunk_size = chunks.automatic(posterior, dataset.inputs, settings.num_samples)
+        settings = dataclasses.replace(settings, chunk_size=chunk_size)
+    layout = layout_of(settings, devices)
+    functions = programs(posterior, acquisition, settings, likelihood, layout)
     with _progress(console) as bar:
         total = -(-(settings.max_labels - settings.initial_labels) // settings.batch_size) + 1
         task = bar.add_task(method, total=total, note="compiling")
-        compiled = compile_cycle(functions, dataset, seeds, start, settings.batch_size, settings.seed_block)
+        compile_all: Callable[..., Compiled] = compile_host_pool if settings.pool_on == "host" else compile_cycle
+        compiled = compile_all(functions, dataset, seeds, start, settings.batch_size, layout)
         states, records = compiled.states, list[Record]()
         if results is not None and (done := last_round(results)):
             states, records = _restored(results, done, compiled, dataset, settings)
@@ -146,7 +182,7 @@ def run(
     rounds, acquired = tables(records, settings, method)
     why = stopped(records, settings)
     if results is not None:
-        results.manager.wait_until_finished()
+        wait(results)
         _write_tables(results, rounds, acquired)
         write_json(results.directory / "summary.json", {"stopped": why, "compile_seconds": compiled.compile_seconds})
     return Campaign(rounds, acquired, why, compiled.compile_seconds, compiled.join(states))
@@ -167,7 +203,9 @@ def _ask(
     rows, room = np.asarray(info.rows), settings.max_labels - np.asarray(info.num_labelled)
     going = info.fit["finite"] & (finite(records) if records else True) & (room > 0)
     wanted = np.asarray(info.valid & going[:, None])
-    labels, answered = (dataset.labels[rows], wanted) if oracle is None else map(np.asarray, oracle(rows))
+    labels, answered = (
+        (dataset.labels[rows], wanted) if oracle is None else map(np.asarray, on_first(lambda: oracle(rows)))
+    )
     if wanted.any() and not (wanted & answered).any():
         raise RuntimeError(f"the oracle answered none of the rows proposed in round {len(records)}")
     answered = wanted & answered

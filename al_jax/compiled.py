@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from al_jax import parallel
 from al_jax.cycle import State
 from al_jax.data import Dataset
-from al_jax.types import Cycle, Inputs, Labelled, RoundInfo
+from al_jax.parallel import Layout
+from al_jax.types import Cycle, Inputs, Labelled, PRNGKey, RoundInfo
 
 
 class Compiled(NamedTuple):
@@ -27,39 +29,42 @@ class Compiled(NamedTuple):
 
 
 def compile_cycle(
-    programs: Cycle, dataset: Dataset, seeds: Sequence[int], rows: np.ndarray, batch_size: int, width: int
+    programs: Cycle, dataset: Dataset, seeds: Sequence[int], rows: np.ndarray, batch_size: int, layout: Layout
 ) -> Compiled:
     """Initialise all seeds from `rows [S, m]` and compile `propose` and `absorb`, once each.
 
-    An executable cannot compile again: called with another shape it raises. `width` seeds are vmapped together.
+    An executable cannot compile again: called with another shape it raises.
     """
-    layout = parallel.layout(len(seeds), width)
-    keys = parallel.split(jax.vmap(jax.random.key)(jnp.asarray(seeds)), layout)
-    inputs = parallel.replicate(dataset.inputs, layout)
-    test = parallel.replicate(full_buffer(dataset.test_inputs, dataset.test_labels), layout)
-    validation = None
+    test, validation = full_buffer((), dataset.test_labels), None
     if dataset.validation_labels is not None:
-        validation = parallel.replicate(full_buffer(dataset.validation_inputs, dataset.validation_labels), layout)
+        validation = full_buffer(dataset.validation_inputs, dataset.validation_labels)
+    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+    first = parallel.split((keys, rows, dataset.labels[rows]), layout)
+
+    def init_all_available(key: PRNGKey, rows: Array, labels: Array, inputs: Inputs) -> State:
+        return programs.init(key, inputs, rows, labels, jnp.ones(len(dataset.labels), bool))
 
     began = time.perf_counter()
-    first_rows, first_labels = parallel.split(rows, layout), parallel.split(dataset.labels[rows], layout)
-    init = parallel.compile_replicas(
-        programs.init, layout, (True, False, True, True), keys[0], inputs, first_rows[0], first_labels[0]
-    )
-    states = [init(k, inputs, r, y) for k, r, y in zip(keys, first_rows, first_labels, strict=True)]
-    propose = parallel.compile_replicas(
-        programs.propose, layout, (True, False, False, False), states[0], inputs, validation, test
-    )
+    # From shapes alone: what does not fit into the memory is found before anything is put there.
+    of_pool, of_test = (parallel.row_shapes(inputs, layout) for inputs in (dataset.inputs, dataset.test_inputs))
+    rest = parallel.shapes(validation, layout), parallel.shapes(test, layout)._replace(inputs=of_test)
+    init = parallel.compile_over_seeds(init_all_available, layout, (True, True, True, False), *first[0], of_pool)
+    state = parallel.shapes(init.out_info, layout, of_seeds=True)
+    propose = parallel.compile_over_seeds(programs.propose, layout, (True, False, False, False), state, of_pool, *rest)
     blank = np.zeros((len(seeds), batch_size), np.int32)
 
     def batch(rows: np.ndarray, labels: np.ndarray, answered: np.ndarray) -> list[tuple[Any, ...]]:
         chosen = jax.tree.map(lambda leaf: leaf[rows], dataset.inputs)
         return parallel.split((chosen, rows, labels, answered), layout)
 
-    absorb = parallel.compile_replicas(
-        programs.absorb, layout, (True,) * 5, states[0], *batch(blank, dataset.labels[blank], blank > 0)[0]
+    absorb = parallel.compile_over_seeds(
+        programs.absorb, layout, (True,) * 5, state, *batch(blank, dataset.labels[blank], blank > 0)[0]
     )
+    parallel.check_memory([init, propose, absorb], state, layout)
     compile_seconds = time.perf_counter() - began
+    inputs, validation = parallel.place_rows(dataset.inputs, layout), parallel.replicate(validation, layout)
+    test = parallel.replicate(test, layout)._replace(inputs=parallel.place_rows(dataset.test_inputs, layout))
+    states = [init(*group, inputs) for group in first]
 
     def propose_all(groups: list[State]) -> tuple[list[State], RoundInfo]:
         results = [propose(group, inputs, validation, test) for group in groups]

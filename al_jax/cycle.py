@@ -1,16 +1,17 @@
 """One round of active learning as pure functions of static shapes: propose a batch, absorb its labels."""
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int
 
 from al_jax.models.forward import num_rows
-from al_jax.parallel import one_by_one_on_cpu
-from al_jax.pool import Candidates, candidates, stream
+from al_jax.parallel import EVERYWHERE, OWN_PART, joined, on_mesh, one_by_one_on_cpu, unplaced
+from al_jax.pool import candidates, stream
 from al_jax.types import (
-    Acquired,
     Acquisition,
     Cycle,
     Data,
@@ -25,6 +26,9 @@ from al_jax.types import (
     RoundInfo,
 )
 
+TEST_SPEC = Labelled(OWN_PART, EVERYWHERE, EVERYWHERE, EVERYWHERE, EVERYWHERE)  # type: ignore[arg-type]
+"""Where the test set lies in mode `pool`."""
+
 
 class State(NamedTuple):
     """A campaign between two rounds. Excluded rows are neither available nor in the labelled buffer."""
@@ -37,6 +41,56 @@ class State(NamedTuple):
     memory: Any  # the acquisition's
 
 
+class Begun(NamedTuple):
+    """A round before it has seen the pool, as arrays alone: with the state they make its functions again anywhere."""
+
+    fit: dict[str, Array]
+    metrics: dict[str, Array]
+    draws: Any
+    context: Any
+
+
+class Keys(NamedTuple):
+    """The keys of one round."""
+
+    init: PRNGKey
+    fit: PRNGKey
+    sample: PRNGKey
+    score: PRNGKey
+    prepare: PRNGKey
+    pool: PRNGKey
+    select: PRNGKey
+
+
+class Steps(NamedTuple):
+    """A round in pieces: `cycle` makes one program of them, `host_pool` several between which the host reads the pool.
+
+    start(key, first [m, ...], rows [m], labels [m], available [N], inputs | None) -> state
+    fit(state, data) -> (state, info)            `data.pool` and `inputs` are None when the pool is on the host
+    begin(state, info, data, test) -> Begun      after `fit`: sample, evaluate, prepare
+    as_round(state, data, begun) -> Round        what summaries are made with
+    finish(state, data, begun, rows [n], summary) -> RoundInfo       select among the candidates `rows`
+    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B]) -> state
+    """
+
+    posterior: Posterior
+    acquisition: Acquisition
+    chunk_size: int
+    pool_subset: int | None
+    start: Callable[..., State]
+    fit: Callable[[State, Data], tuple[State, dict[str, Array]]]
+    begin: Callable[[State, dict[str, Array], Data, Labelled], Begun]
+    as_round: Callable[[State, Data, Begun], Round]
+    finish: Callable[[State, Data, Begun, Array, Any], RoundInfo]
+    absorb: Callable[..., State]
+
+
+def keys(state: State) -> Keys:
+    """All randomness of this round; rounds fold in, so that a resumed campaign draws what an uninterrupted one does."""
+    init_key, fit_key, assess_key = jax.random.split(jax.random.fold_in(state.key, state.round), 3)
+    return Keys(init_key, fit_key, *jax.random.split(assess_key, 5))
+
+
 def cycle(
     posterior: Posterior,
     acquisition: Acquisition,
@@ -45,30 +99,40 @@ def cycle(
     batch_size: int,
     num_samples: int,
     max_labels: int,
+    test_samples: int | None = None,
     chunk_size: int = 128,
     pool_subset: int | None = None,
     warm_start: bool = False,
     evaluate: Literal["samples", "point"] = "samples",
+    mesh: Mesh | None = None,
 ) -> Cycle:
     """Build the round of a campaign up to `max_labels`; vmap it over seeds and compile it once.
 
     Args:
       batch_size: B, rows acquired a round.
       num_samples: K, posterior samples for scores and metrics; K < 1 is a ValueError.
+      test_samples: fewer posterior samples for the metrics, drawn for themselves; None takes those of the scores.
       max_labels: the labelled buffer's size; `absorb` never takes more, so a last batch may be taken in part.
       chunk_size: rows predicted at a time.
       pool_subset: offer the acquisition this many random available rows a round.
       warm_start: fit from last round's parameters instead of fresh ones.
       evaluate: metrics of the mean over samples, or of the deterministic network where a paper did so.
+      mesh: score on all its devices; inputs of pool and test set lie there as `parallel.place_rows` puts them.
     """
-    for name, value in (("batch_size", batch_size), ("num_samples", num_samples), ("chunk_size", chunk_size)):
-        if value < 1:
-            raise ValueError(f"{name}={value}: expected at least 1")
-    if pool_subset is not None and pool_subset < batch_size:
-        raise ValueError(f"pool_subset={pool_subset}: expected at least batch_size={batch_size}")
-    if evaluate not in ("samples", "point"):
-        raise ValueError(f"evaluate={evaluate!r}: expected 'samples' or 'point'")
-    capacity = max_labels + batch_size  # dynamic_update_slice clamps: a full buffer must still have room for a batch
+    step = steps(
+        posterior,
+        acquisition,
+        likelihood,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        max_labels=max_labels,
+        test_samples=test_samples,
+        chunk_size=chunk_size,
+        pool_subset=pool_subset,
+        warm_start=warm_start,
+        evaluate=evaluate,
+        mesh=mesh,
+    )
 
     def init(
         key: PRNGKey,
@@ -78,75 +142,146 @@ def cycle(
         available: Bool[Array, " N"] | None = None,
     ) -> State:
         """Begin with `rows [m]` labelled; `available` excludes further rows from the pool for good."""
+        first = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], inputs)
+        free = jnp.ones(num_rows(inputs), bool) if available is None else available
+        return step.start(key, first, rows, labels, free, unplaced(inputs, len(free), mesh))
+
+    def propose(state: State, inputs: Inputs, validation: Labelled | None, test: Labelled) -> tuple[State, RoundInfo]:
+        """Fit, evaluate on `test`, score the pool, select a batch. The state changes only in its fitted posterior."""
+        pool = Pool(unplaced(inputs, len(state.available), mesh), state.available)
+        state, info = step.fit(state, Data(state.labelled, validation, pool))
+        return state, assess(state, info, inputs, validation, test)
+
+    @one_by_one_on_cpu
+    def assess(
+        state: State, info: dict[str, Array], inputs: Inputs, validation: Labelled | None, test: Labelled
+    ) -> RoundInfo:
+        specs = EVERYWHERE, EVERYWHERE, OWN_PART, EVERYWHERE, TEST_SPEC
+        return on_mesh(after_fit, mesh, *specs)(state, info, inputs, validation, test)
+
+    def after_fit(
+        state: State, info: dict[str, Array], inputs: Inputs, validation: Labelled | None, test: Labelled
+    ) -> RoundInfo:
+        whole = inputs if mesh is None else jax.tree.map(lambda leaf: leaf[: len(state.available)], joined(inputs))
+        data = Data(state.labelled, validation, Pool(whole, state.available))
+        begun = step.begin(state, info, data, test)
+        round = step.as_round(state, data, begun)
+        offered = candidates(
+            keys(state).pool, acquisition, round, inputs, state.available, chunk_size, pool_subset, mesh
+        )
+        return step.finish(state, data, begun, offered.rows, offered.summary)
+
+    return Cycle(init, propose, step.absorb)
+
+
+def steps(
+    posterior: Posterior,
+    acquisition: Acquisition,
+    likelihood: Likelihood,
+    *,
+    batch_size: int,
+    num_samples: int,
+    max_labels: int,
+    test_samples: int | None = None,
+    chunk_size: int = 128,
+    pool_subset: int | None = None,
+    warm_start: bool = False,
+    evaluate: Literal["samples", "point"] = "samples",
+    mesh: Mesh | None = None,
+) -> Steps:
+    """The pieces of `cycle`, whose arguments these are."""
+    for name, value in (("batch_size", batch_size), ("num_samples", num_samples), ("chunk_size", chunk_size)):
+        if value < 1:
+            raise ValueError(f"{name}={value}: expected at least 1")
+    if pool_subset is not None and pool_subset < batch_size:
+        raise ValueError(f"pool_subset={pool_subset}: expected at least batch_size={batch_size}")
+    if test_samples is not None and not 1 <= test_samples <= num_samples:
+        raise ValueError(f"test_samples={test_samples}: expected 1 to {num_samples} (num_samples)")
+    if evaluate not in ("samples", "point"):
+        raise ValueError(f"evaluate={evaluate!r}: expected 'samples' or 'point'")
+    capacity = max_labels + batch_size  # dynamic_update_slice clamps: a full buffer must still have room for a batch
+
+    def one_row(labelled: Labelled) -> Inputs:  # networks are initialised for its shape; there is one even at count 0
+        return jax.tree.map(lambda leaf: leaf[:1], labelled.inputs)
+
+    def start(
+        key: PRNGKey,
+        first: Inputs,
+        rows: Int[Array, " m"],
+        labels: Array,
+        available: Bool[Array, " N"],
+        inputs: Inputs | None,
+    ) -> State:
         key, posterior_key, memory_key = jax.random.split(key, 3)
 
         def buffer(values: Array) -> Array:
             return jnp.zeros((capacity, *values.shape[1:]), values.dtype).at[: len(rows)].set(values)
 
         labelled = Labelled(
-            inputs=jax.tree.map(lambda leaf: buffer(jnp.asarray(leaf)[rows]), inputs),
+            inputs=jax.tree.map(buffer, first),
             labels=buffer(labels),
             weights=jnp.ones(capacity),
             rows=jnp.full(capacity, -1, jnp.int32).at[: len(rows)].set(rows),
             count=jnp.asarray(len(rows), jnp.int32),
         )
-        mask = jnp.ones(num_rows(inputs), bool) if available is None else available
-        mask = mask.at[rows].set(False)
-        memory = acquisition.init(memory_key, Pool(inputs, mask))
-        row = jax.tree.map(lambda leaf: leaf[:1], inputs)
+        available = available.at[rows].set(False)
+        pool: Any = None if inputs is None else Pool(inputs, available)
+        memory = acquisition.init(memory_key, pool)
+        row = one_row(labelled)
         if warm_start:
             fresh = posterior.init(posterior_key, row)
-        else:  # `propose` makes its own: keep the structure, and spare the compilation
+        else:  # `fit` makes its own: keep the structure, and spare the compilation
             fresh = jax.tree.map(
                 lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(posterior.init, key, row)
             )
-        return State(key, jnp.zeros((), jnp.int32), labelled, mask, fresh, memory)
+        return State(key, jnp.zeros((), jnp.int32), labelled, available, fresh, memory)
 
-    def propose(state: State, inputs: Inputs, validation: Labelled | None, test: Labelled) -> tuple[State, RoundInfo]:
-        """Fit, evaluate on `test`, score the pool, select a batch. The state changes only in its fitted posterior."""
-        round_key = jax.random.fold_in(state.key, state.round)
-        init_key, fit_key, assess_key = jax.random.split(round_key, 3)
-        row = jax.tree.map(lambda leaf: leaf[:1], inputs)
-        start = state.posterior if warm_start else posterior.init(init_key, row)
-        data = Data(state.labelled, validation, Pool(inputs, state.available))
-        fitted, fit_info = posterior.fit(fit_key, start, data)
-        metrics, offered, acquired = assess(assess_key, fitted, data, state.memory, test)
-        info = RoundInfo(
-            num_labelled=state.labelled.count,
-            metrics=metrics,
-            fit=fit_info,
-            rows=offered.rows[acquired.indices].astype(jnp.int32),
-            scores=acquired.scores,
-            valid=offered.available[acquired.indices],
-            info=acquired.info,
-        )
+    def fit(state: State, data: Data) -> tuple[State, dict[str, Array]]:
+        key = keys(state)
+        fresh = state.posterior if warm_start else posterior.init(key.init, one_row(state.labelled))
+        fitted, info = posterior.fit(key.fit, fresh, data)
         return state._replace(posterior=fitted), info
 
-    @one_by_one_on_cpu
-    def assess(
-        key: PRNGKey, fitted: Any, data: Data, memory: Any, test: Labelled
-    ) -> tuple[dict[str, Array], Candidates, Acquired]:
-        """Everything after the fit: metrics on `test`, summaries of the pool, the selected batch."""
-        sample_key, score_key, prepare_key, pool_key, select_key = jax.random.split(key, 5)
-        draws = posterior.sample(sample_key, fitted, num_samples)
-
-        def functions(x: Inputs) -> Predictions:
-            return posterior.predict(fitted, draws, x)
+    def begin(state: State, info: dict[str, Array], data: Data, test: Labelled) -> Begun:
+        key = keys(state)
+        draws = posterior.sample(key.sample, state.posterior, num_samples)
+        begun = Begun(info, {}, draws, None)
+        before = as_round(state, data, begun)
+        tester = before
+        if test_samples is not None:
+            fewer = posterior.sample(jax.random.fold_in(key.sample, 1), state.posterior, test_samples)
+            tester = as_round(state, data, begun._replace(draws=fewer))
 
         def evaluated(x: Inputs, _: Array) -> Predictions:
-            predictions = functions(x)
+            predictions = tester.functions(x)
             if evaluate == "point":
                 predictions = predictions._replace(log_probs=predictions.point[..., None, :])
             return likelihood.marginal(predictions)._replace(features=None, extras={})
 
-        tested = stream(evaluated, test.inputs, jnp.arange(len(test.rows)), chunk_size)
-        round = Round(score_key, functions, data, memory)
-        round = round._replace(context=acquisition.prepare(prepare_key, round))
-        pool = data.pool
-        assert pool is not None
-        offered = candidates(pool_key, acquisition, round, pool.inputs, pool.available, chunk_size, pool_subset)
-        acquired = acquisition.select(select_key, round, offered.summary, offered.available, batch_size)
-        return likelihood.metrics(tested, test.labels), offered._replace(summary=None), acquired
+        tested = stream(evaluated, test.inputs, jnp.arange(len(test.rows)), chunk_size, mesh, placed=mesh is not None)
+        metrics = likelihood.metrics(tested, test.labels)
+        return begun._replace(metrics=metrics, context=acquisition.prepare(key.prepare, before))
+
+    def as_round(state: State, data: Data, begun: Begun) -> Round:
+        def functions(x: Inputs) -> Predictions:
+            # By default TPUs and recent GPUs round the factors of a float32 product to bfloat16 or TF32.
+            with jax.default_matmul_precision("highest"):
+                return posterior.predict(state.posterior, begun.draws, x)
+
+        return Round(keys(state).score, functions, data, state.memory, begun.context)
+
+    def finish(state: State, data: Data, begun: Begun, rows: Int[Array, " n"], summary: Any) -> RoundInfo:
+        available = state.available[rows]
+        acquired = acquisition.select(keys(state).select, as_round(state, data, begun), summary, available, batch_size)
+        return RoundInfo(
+            num_labelled=state.labelled.count,
+            metrics=begun.metrics,
+            fit=begun.fit,
+            rows=rows[acquired.indices].astype(jnp.int32),
+            scores=acquired.scores,
+            valid=available[acquired.indices],
+            info=acquired.info,
+        )
 
     def absorb(state: State, inputs: Inputs, rows: Int[Array, " B"], labels: Array, valid: Bool[Array, " B"]) -> State:
         """Move the `valid` rows from the pool to the labelled buffer and begin the next round.
@@ -174,4 +309,4 @@ def cycle(
         available = state.available.at[jnp.where(in_pool, rows, 0)].min(~(valid & in_pool))
         return state._replace(round=state.round + 1, labelled=labelled, available=available)
 
-    return Cycle(init, propose, absorb)
+    return Steps(posterior, acquisition, chunk_size, pool_subset, start, fit, begin, as_round, finish, absorb)

@@ -34,3 +34,20 @@ def mutual_information(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n"]:
     num_samples, num_classes = log_probs.shape[-2:]
     information = entropy(log_marginal(log_probs)) - jnp.mean(entropy(log_probs), axis=-1)
     return jnp.clip(information, 0.0, jnp.log(min(num_samples, num_classes)))
+
+
+def joint_entropy(log_probs: Float[Array, "B K C"]) -> Float[Array, ""]:
+    """H(y_1..y_B) in nats of B rows whose labels are independent given a sample: exact, over all C^B configurations.
+
+    Memory is C^B K floats: for small B. `joint_mutual_information` subtracts the conditional entropies.
+    """
+    num_samples = log_probs.shape[1]
+    joint = jnp.zeros((1, num_samples))
+    for row in log_probs:
+        joint = (joint[:, None, :] + row.T).reshape(-1, num_samples)
+    return entropy(log_mean_exp(joint, axis=1))
+
+
+def joint_mutual_information(log_probs: Float[Array, "B K C"]) -> Float[Array, ""]:
+    """I(y_1..y_B; w) = H(y_1..y_B) - sum_i E_w H(y_i | w) in nats, exact (Kirsch et al. 2019)."""
+    return joint_entropy(log_probs) - jnp.sum(jnp.mean(entropy(log_probs), axis=1))

@@ -1,74 +1,380 @@
-"""Devices: seeds in blocks of one fixed width, by vmap on a device and by pmap over devices."""
+"""Devices of one or several processes: seeds in blocks of one fixed width (vmap), spread over them, or a sharded pool.
 
+Mode `replicas`: every device runs blocks of its own, with a copy of the pool; a process holds the blocks of its own
+devices (pmap), and what is read on the host is gathered from all processes. Mode `pool`: every device runs every block
+but scores only its own rows of the pool (a mesh over the devices of all processes, see `pool.stream`).
+"""
+
+import math
 import os
+import pickle
+import re
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import psutil
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+HEARTBEAT_SECONDS = 20
+"""Silence after which a process counts as lost."""
 
 
 class Layout(NamedTuple):
-    """How S seeds lie on devices: groups of [devices, width, ...], the last group padded.
+    """How S seeds lie on devices: groups of [processes, devices, width, ...], the last group padded.
 
     A vmap of another width differs in the last bits, so `width` must not depend on the number of devices: every device
-    runs whole blocks, one after the other.
+    runs whole blocks, one after the other. In mode `pool` a group is one block, [1, 1, width, ...], on all devices.
     """
 
     num_seeds: int
     width: int
-    devices: tuple[jax.Device, ...]
+    devices: tuple[jax.Device, ...]  # of this process; in mode `pool` of all processes
+    processes: int = 1
+    process: int = 0
+    mode: Literal["replicas", "pool"] = "replicas"
+    chunk_size: int = 1  # rows scored at a time, in mode `pool`
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Blocks of a group: (processes, devices)."""
+        return (self.processes, len(self.devices)) if self.mode == "replicas" else (1, 1)
 
     @property
     def num_groups(self) -> int:
         """Groups that are run one after the other."""
-        return -(-self.num_seeds // (self.width * len(self.devices)))
+        processes, devices = self.blocks
+        return -(-self.num_seeds // (self.width * processes * devices))
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices, along one axis named after the mode."""
+        return Mesh(np.asarray(self.devices), (self.mode,))
 
 
-def layout(num_seeds: int, width: int, devices: Sequence[jax.Device] | None = None) -> Layout:
-    """Lay `num_seeds` out in blocks of `width` over the local devices, using no more devices than there are blocks."""
+def devices(count: int | None = None, available: Sequence[jax.Device] | None = None) -> tuple[jax.Device, ...]:
+    """The first `count` devices of every process (all by default), process after process.
+
+    ValueError unless every process has that many, and all equally many.
+    """
+    found: dict[int, list[jax.Device]] = {}
+    for device in jax.devices() if available is None else available:
+        found.setdefault(device.process_index, []).append(device)
+    sizes = {process: len(of_process) for process, of_process in sorted(found.items())}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"local devices={list(sizes.values())}: expected equally many in every process")
+    if count is not None and not 1 <= count <= sizes[0]:
+        raise ValueError(f"devices={count}: expected 1 to {sizes[0]}, the {found[0][0].platform} devices of a process")
+    return tuple(device for process in sizes for device in found[process][:count])
+
+
+def layout(
+    num_seeds: int,
+    width: int,
+    devices: Sequence[jax.Device] | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+) -> Layout:
+    """Lay `num_seeds` out in blocks of `width` over `devices` of this process, and as many of every other process.
+
+    No more devices are used than there are blocks; each process has at least one, with repeated seeds if need be.
+    """
+    processes = jax.process_count() if processes is None else processes
+    process = jax.process_index() if process is None else process
     width = min(width, num_seeds)
     available = jax.local_devices() if devices is None else devices
-    return Layout(num_seeds, width, tuple(available[: -(-num_seeds // width)]))
+    used = -(-num_seeds // (width * processes))
+    return Layout(num_seeds, width, tuple(available[:used]), processes, process)
+
+
+def pool_layout(num_seeds: int, width: int, chunk_size: int, devices: Sequence[jax.Device]) -> Layout:
+    """Run blocks of `width` seeds one after the other, each on all `devices` with a part of the pool on every one."""
+    return Layout(num_seeds, min(width, num_seeds), tuple(devices), mode="pool", chunk_size=chunk_size)
 
 
 def split(tree: Any, layout: Layout) -> list[Any]:
-    """`[S, ...] -> groups of [devices, width, ...]`, on their devices; padding repeats seeds, for `join` to drop."""
-    devices = len(layout.devices)
-    size = devices * layout.width
-    seeds = (np.arange(layout.num_groups * size) % layout.num_seeds).reshape(-1, devices, layout.width)
-    sharding = NamedSharding(_mesh(layout), PartitionSpec("replicas"))
-    return [jax.device_put(jax.tree.map(lambda leaf, g=group: leaf[g], tree), sharding) for group in seeds]
+    """`[S, ...] -> groups of this process's [devices, width, ...]`; padding repeats seeds, for `join` to drop."""
+    processes, devices = layout.blocks
+    size = layout.num_groups * processes * devices * layout.width
+    seeds = (np.arange(size) % layout.num_seeds).reshape(-1, processes, devices, layout.width)
+    mine = seeds[:, layout.process if processes > 1 else 0]
+    return [put(jax.tree.map(lambda leaf, g=group: leaf[g], tree), layout, _of_seeds(layout)) for group in mine]
 
 
 def join(groups: list[Any], layout: Layout) -> Any:
-    """`groups of [devices, width, ...] -> [S, ...]` on the host, without the padding."""
+    """`groups of this process's [devices, width, ...] -> [S, ...]` on every host, without the padding."""
+    local = jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(groups))
+    return merge(_gather(local) if layout.blocks[0] > 1 else [local], layout)
 
-    def concatenate(*leaves: Any) -> np.ndarray:
-        return np.concatenate([leaf.reshape(-1, *leaf.shape[2:]) for leaf in leaves])[: layout.num_seeds]
 
-    return jax.tree.map(concatenate, *jax.device_get(groups))
+def merge(parts: Sequence[Any], layout: Layout) -> Any:
+    """What each process holds, `[groups, devices, width, ...] -> [S, ...]`, without the padding."""
+
+    def concatenate(*leaves: np.ndarray) -> np.ndarray:
+        return np.stack(leaves, axis=1).reshape(-1, *leaves[0].shape[3:])[: layout.num_seeds]
+
+    return jax.tree.map(concatenate, *parts)
 
 
 def replicate(tree: Any, layout: Layout) -> Any:
     """Put a copy of `tree` on every device, once: pmap would otherwise copy it at every call."""
-    return jax.device_put(tree, NamedSharding(_mesh(layout), PartitionSpec()))
+    return put(tree, layout, PartitionSpec())
 
 
-def compile_replicas(function: Callable, layout: Layout, mapped: Sequence[bool], *args: Any) -> Any:
-    """Compile `pmap(vmap(function))` for these arguments; `mapped` says which of them have a seed axis.
+def place_rows(tree: Any, layout: Layout) -> Any:
+    """Put rows `[N, ...]` where they are streamed: in mode `pool` every device gets whole chunks of its own.
+
+    These are filled up by repeating rows, as in `pool.stream`: `[chunks * size, ...]`.
+    """
+    if layout.mode == "replicas":
+        return replicate(tree, layout)
+    filled = np.arange(_filled_up(tree, layout)) % _num_rows(tree)
+    return put(jax.tree.map(lambda leaf: np.asarray(leaf)[filled], tree), layout, PartitionSpec("pool"))
+
+
+def row_shapes(tree: Any, layout: Layout) -> Any:
+    """Shapes and types of what `place_rows` puts, and where."""
+    if layout.mode == "replicas":
+        return shapes(tree, layout)
+    size, sharding = _filled_up(tree, layout), NamedSharding(layout.mesh, PartitionSpec("pool"))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype, sharding=sharding), tree)
+
+
+def shapes(tree: Any, layout: Layout, *, of_seeds: bool = False) -> Any:
+    """Shapes and types of what `replicate` puts, or of a group of `split`, and where."""
+    sharding = NamedSharding(layout.mesh, _of_seeds(layout) if of_seeds else PartitionSpec())
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+
+
+def _of_seeds(layout: Layout) -> PartitionSpec:
+    return PartitionSpec("replicas") if layout.mode == "replicas" else PartitionSpec()
+
+
+def _num_rows(tree: Any) -> int:
+    return jax.tree.leaves(tree)[0].shape[0]
+
+
+def _filled_up(tree: Any, layout: Layout) -> int:
+    return math.prod(chunking(_num_rows(tree), layout.chunk_size, len(layout.devices)))
+
+
+def unplaced(tree: Any, rows: int, mesh: Mesh | None) -> Any:
+    """The first `rows` of what `place_rows` put on the mesh, whole on every device that reads them."""
+    if mesh is None:
+        return tree
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf[:rows], everywhere), tree)
+
+
+EVERYWHERE, OWN_PART = PartitionSpec(), PartitionSpec("pool")
+
+
+def on_mesh(function: Callable, mesh: Mesh | None, *specs: Any) -> Callable:
+    """`function`, run by every device of the mesh of mode `pool` at once; its results must be the same on all.
+
+    Every spec says whether a device sees an argument whole, EVERYWHERE, or only the rows that `place_rows` put there,
+    OWN_PART. All that touches rows runs within: an array from outside could be used there, but not indexed.
+    """
+    if mesh is None:
+        return function
+    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=EVERYWHERE, check_vma=False)
+
+
+def own_part(tree: Any, mesh: Mesh) -> Any:
+    """Within `on_mesh`: this device's equal part of the leading axis."""
+
+    def part(leaf: jax.Array) -> jax.Array:
+        size = len(leaf) // mesh.size
+        return jax.lax.dynamic_slice_in_dim(leaf, jax.lax.axis_index("pool") * size, size)
+
+    return jax.tree.map(part, tree)
+
+
+def joined(tree: Any) -> Any:
+    """Within `on_mesh`: the parts of all devices, one after the other, on every device."""
+    return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, "pool", tiled=True), tree)
+
+
+def fetch(tree: Any, rows: jax.Array) -> Any:
+    """Within `on_mesh`: `rows [n]` of what `place_rows` put there, whichever devices have them, on every device."""
+
+    def of_leaf(leaf: jax.Array) -> jax.Array:
+        places = rows - jax.lax.axis_index("pool") * len(leaf)
+        here = ((places >= 0) & (places < len(leaf))).reshape(-1, *(1,) * (leaf.ndim - 1))
+        found = jnp.where(here, leaf[jnp.clip(places, 0, len(leaf) - 1)], jnp.zeros((), leaf.dtype))
+        summed = found if jnp.issubdtype(leaf.dtype, jnp.floating) else found.astype(jnp.int32)
+        return jax.lax.psum(summed, "pool").astype(leaf.dtype)
+
+    return jax.tree.map(of_leaf, tree)
+
+
+def chunking(rows: int, chunk_size: int, devices: int = 1) -> tuple[int, int]:
+    """(rows of a chunk, number of chunks): enough for all rows, and equally many for every device."""
+    size = min(chunk_size, rows)
+    return size, -(-rows // (size * devices)) * devices
+
+
+def mapped_over_seeds(function: Callable, layout: Layout, mapped: Sequence[bool]) -> Callable:
+    """`function` for a group: `mapped` says which of its arguments have the axes [devices, width]; results all do."""
+    axes = tuple(0 if m else None for m in mapped)
+    per_device = jax.vmap(function, in_axes=axes)
+    if layout.mode == "replicas":
+        mapped_devices = jax.pmap(per_device, in_axes=axes, axis_name="replicas", devices=layout.devices)
+
+        # Within jit: a bare pmap is not exported to other platforms, nor, in several processes, lowered from shapes.
+        @jax.jit
+        def of_group(*args: Any) -> Any:
+            return mapped_devices(*args)
+
+        return of_group
+
+    def of_block(*args: Any) -> Any:
+        blocks = [jax.tree.map(lambda leaf: leaf[0], arg) if m else arg for m, arg in zip(mapped, args, strict=True)]
+        return jax.tree.map(lambda leaf: leaf[None], per_device(*blocks))
+
+    return jax.jit(of_block, out_shardings=NamedSharding(layout.mesh, PartitionSpec()))
+
+
+def compile_over_seeds(function: Callable, layout: Layout, mapped: Sequence[bool], *args: Any) -> Any:
+    """Compile `mapped_over_seeds` for these arguments.
 
     The result is one executable: called with other shapes it raises instead of compiling again.
     """
-    axes = tuple(0 if m else None for m in mapped)
-    per_device = jax.vmap(function, in_axes=axes)
-    return jax.pmap(per_device, in_axes=axes, axis_name="replicas", devices=layout.devices).lower(*args).compile()
+    return mapped_over_seeds(function, layout, mapped).lower(*args).compile()  # type: ignore[attr-defined]
 
 
-def _mesh(layout: Layout) -> Mesh:
-    return Mesh(np.asarray(layout.devices), ("replicas",))
+def check_memory(executables: Sequence[Any], state: Any, layout: Layout) -> None:
+    """ValueError when a device has less memory than the hungriest of these and the waiting `state`s of other groups.
+
+    `state` holds the shapes of a group. To be called before the arguments are put on the devices.
+    """
+    used = [executable.memory_analysis() for executable in executables]
+    at_once = max(m.argument_size_in_bytes + m.output_size_in_bytes + m.temp_size_in_bytes for m in used)
+    waiting = (layout.num_groups - 1) * sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)
+    )
+    needed, there = at_once + waiting, device_memory(layout)
+    if needed > there:
+        raise ValueError(
+            f"a round needs {needed / 2**20:,.1f} MiB on each device and there are {there / 2**20:,.1f} MiB: a smaller "
+            f"--chunk-size, a smaller --seed-block (now {layout.width}) or --pool-on host would need less"
+        )
+
+
+def device_memory(layout: Layout) -> int:
+    """Bytes for each of the layout's devices here: what the runtime may use of it, or a share of the free memory."""
+    local = [device for device in layout.devices if device.process_index == jax.process_index()]
+    limits = [(device.memory_stats() or {}).get("bytes_limit") for device in local]
+    share = psutil.virtual_memory().available // len(local)
+    return min(share if limit is None else limit for limit in limits)
+
+
+def put(tree: Any, layout: Layout, spec: PartitionSpec) -> Any:
+    """Equal host trees of all processes as one array on the layout's mesh; keys may be typed."""
+    sharding = NamedSharding(layout.mesh, spec)
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def place(leaf: Any) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(place, tree)
+
+
+def _gather(tree: Any) -> list[Any]:
+    """Every process's `tree` of NumPy arrays of equal shapes, on every process, to the bit."""
+    leaves, structure = jax.tree.flatten(tree)
+    packed = np.concatenate([np.ascontiguousarray(leaf).reshape(-1).view(np.uint8) for leaf in leaves])
+    ends = np.cumsum([leaf.nbytes for leaf in leaves])[:-1]
+
+    def unpack(buffer: np.ndarray) -> Any:
+        parts = zip(np.split(buffer, ends), leaves, strict=True)
+        return jax.tree.unflatten(structure, [part.copy().view(leaf.dtype).reshape(leaf.shape) for part, leaf in parts])
+
+    return [unpack(buffer) for buffer in multihost_utils.process_allgather(packed)]
+
+
+_farewells: list[subprocess.Popen] = []
+"""The child that speaks when this process, one of several, ends without `leave`."""
+
+
+def connect(coordinator: str | None, num_processes: int | None, process_id: int | None, farewell: str) -> None:
+    """Join the other processes, before any other use of JAX; arguments that are None are found by JAX (TPU, Slurm).
+
+    When a process dies, the others notice within seconds by a failing collective (`is_loss`), or else by its missing
+    heartbeats, and then JAX aborts them from C++, where no Python runs: so a small child process waits for their end
+    and writes `farewell` to stderr, unless they `leave`. ValueError unless all have equally many devices.
+    """
+    try:
+        jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+    except jax.errors.JaxRuntimeError as error:
+        raise ValueError(f"coordinator={coordinator}: the processes did not meet ({error})") from error
+    # A session of its own, because Ctrl-C in a terminal goes to every process of one.
+    watch = [sys.executable, "-S", "-c", "import sys; sys.stdin.read() or sys.stderr.write(sys.argv[1])", farewell]
+    _farewells.append(subprocess.Popen(watch, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True))
+    devices()
+    # Gloo gives processes 30 s to connect when devices first meet, and any time later: meet before compiling.
+    everywhere = NamedSharding(Mesh(np.asarray(jax.devices()), ("all",)), PartitionSpec("all"))
+    ones = jax.make_array_from_callback((jax.device_count(),), everywhere, lambda index: np.ones(1, np.float32))
+    jax.block_until_ready(jax.jit(jnp.sum)(ones))
+    on_first(lambda: None)
+
+
+def leave(code: int, *, together: bool) -> None:
+    """Leave the other processes without a farewell; returns when `code` is 0, and otherwise ends this process with it.
+
+    Those that leave `together` wait for one another, so that none sees the others as lost.
+    """
+    if not jax.distributed.is_initialized():
+        return
+    if together:
+        # In a thread: it would wait for minutes for a process that did not come to the same end.
+        shutdown = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+        shutdown.start()
+        shutdown.join(None if code == 0 else HEARTBEAT_SECONDS)
+    for child in _farewells:
+        child.communicate(b"left")
+    if code:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # not sys.exit, which would wait for the others once more
+
+
+def is_loss(error: Exception) -> bool:
+    """Whether this is a collective that failed because another process is gone (JAX raises several types for it)."""
+    signs = r"(\w+: )?Gloo |(UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED): "
+    return jax.distributed.is_initialized() and re.match(signs, str(error)) is not None
+
+
+def on_first(function: Callable[[], Any]) -> Any:
+    """What `function` returns or raises on process 0, on every process; all must call this. It must be picklable."""
+    if jax.process_count() == 1:
+        return function()
+    outcome: tuple[Any, Exception | None] = (None, None)
+    if jax.process_index() == 0:
+        try:
+            outcome = function(), None
+        except Exception as error:  # raised again below, on every process
+            outcome = None, error
+    sent = np.frombuffer(pickle.dumps(outcome), np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.asarray(len(sent), np.int32)))
+    buffer = np.zeros(1 << (size - 1).bit_length(), np.uint8)  # a power of two: few programs are compiled for them
+    if jax.process_index() == 0:
+        buffer[:size] = sent
+    result, raised = pickle.loads(multihost_utils.broadcast_one_to_all(buffer)[:size].tobytes())
+    if raised is not None:
+        raise raised
+    return result
 
 
 def one_by_one_on_cpu(function: Callable) -> Callable:

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from al_jax.models.forward import num_rows
+from al_jax import parallel
 from al_jax.types import Acquisition, Inputs, PRNGKey, Round
 
 
@@ -19,20 +20,32 @@ class Candidates(NamedTuple):
     available: Bool[Array, " n"]
 
 
-def stream(function: Callable[[Inputs, Array], Any], inputs: Inputs, rows: Int[Array, " n"], chunk_size: int) -> Any:
+def stream(
+    function: Callable[[Inputs, Array], Any],
+    inputs: Inputs,
+    rows: Int[Array, " n"],
+    chunk_size: int,
+    mesh: Mesh | None = None,
+    placed: bool = False,
+) -> Any:
     """`function(x [c, ...], rows [c])` over `inputs[rows]`, chunk by chunk, its results joined along the leading axis.
 
     Every chunk has the same size (the last is filled by repeating rows, and the surplus dropped): XLA's results differ
-    in the last bits between sizes.
+    in the last bits between sizes. With a mesh (within `parallel.on_mesh`) each device takes whole chunks, and all get
+    all results; `placed` says that `inputs` is this device's part (`parallel.place_rows`) and `rows` all, in order.
     """
-    size = min(chunk_size, len(rows))
-    chunks = -(-len(rows) // size)
+    size, chunks = parallel.chunking(len(rows), chunk_size, 1 if mesh is None else mesh.size)
     padded = rows[jnp.arange(chunks * size) % len(rows)].reshape(chunks, size)
-
-    def one(chunk: Array) -> Any:
-        return function(jax.tree.map(lambda leaf: leaf[chunk], inputs), chunk)
-
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[: len(rows)], jax.lax.map(one, padded))
+    if mesh is not None:
+        padded = parallel.own_part(padded, mesh)
+    if placed:
+        x = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), inputs)
+        found = jax.lax.map(lambda chunk: function(*chunk), (x, padded))
+    else:
+        found = jax.lax.map(lambda chunk: function(jax.tree.map(lambda leaf: leaf[chunk], inputs), chunk), padded)
+    if mesh is not None:
+        found = parallel.joined(found)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[: len(rows)], found)
 
 
 def check_batch_size(batch_size: int, size: int) -> None:
@@ -57,6 +70,27 @@ def best(
     return chosen, jnp.where(available[chosen], scores[chosen], -jnp.inf)
 
 
+def offered_rows(key: PRNGKey, available: Bool[Array, " N"], subset: int | None) -> Int[Array, " n"]:
+    """All rows of the pool in order, or `subset` random ones, available ones first, where that is fewer."""
+    rows = jnp.arange(len(available))
+    if subset is None or subset >= len(rows):
+        return rows
+    return best(jax.random.split(key)[0], jnp.zeros(len(rows)), available, subset)[0]
+
+
+def shortlisted(
+    key: PRNGKey, rows: Int[Array, " n"], scores: Float[Array, " n"], available: Bool[Array, " N"], m: int
+) -> Int[Array, " m"]:
+    """Those m of the pool's `rows` that are available and have the best scores; `key` is that of `offered_rows`."""
+    return rows[best(jax.random.split(key)[1], scores, available[rows], m)[0]]
+
+
+def ranked(acquisition: Acquisition, round: Round, x: Inputs) -> Float[Array, " n"]:
+    """The scores `[n]` of rows `x [n, ...]` by which the acquisition makes its shortlist."""
+    assert acquisition.shortlist is not None
+    return acquisition.shortlist[0](round.functions(x).log_probs)
+
+
 def candidates(
     key: PRNGKey,
     acquisition: Acquisition,
@@ -65,16 +99,20 @@ def candidates(
     available: Bool[Array, " N"],
     chunk_size: int,
     subset: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Candidates:
     """Summaries of the pool's rows, of `subset` random available ones, or of the acquisition's shortlist of these."""
-    subset_key, shortlist_key = jax.random.split(key)
-    rows = jnp.arange(num_rows(inputs))
-    if subset is not None and subset < len(rows):
-        rows, _ = best(subset_key, jnp.zeros(len(rows)), available, subset)
+
+    def over(function: Callable[[Inputs, Array], Any], rows: Array) -> Any:
+        if mesh is None or len(rows) == len(available):
+            return stream(function, inputs, rows, chunk_size, mesh, placed=mesh is not None)
+        fetched = parallel.fetch(inputs, rows)
+        places = jnp.arange(len(rows))
+        return stream(lambda x, places: function(x, rows[places]), fetched, places, chunk_size, mesh)
+
+    rows = offered_rows(key, available, subset)
     if acquisition.shortlist is not None and acquisition.shortlist[1] < len(rows):
-        score, m = acquisition.shortlist
-        scores = stream(lambda x, _: score(round.functions(x).log_probs), inputs, rows, chunk_size)
-        kept, _ = best(shortlist_key, scores, available[rows], m)
-        rows = rows[kept]
-    summary = stream(lambda x, r: acquisition.summarise(round, x, r), inputs, rows, chunk_size)
+        scores = over(lambda x, _: ranked(acquisition, round, x), rows)
+        rows = shortlisted(key, rows, scores, available, acquisition.shortlist[1])
+    summary = over(lambda x, r: acquisition.summarise(round, x, r), rows)
     return Candidates(rows, summary, available[rows])

@@ -28,16 +28,22 @@ class Settings:
     """Budget: total number of labelled rows, the initial ones included."""
     num_samples: int = 50
     """K, posterior samples for the scores and for the metrics."""
+    test_samples: int | None = None
+    """Fewer posterior samples for the metrics, drawn for themselves; by default those of the scores."""
     pool_subset: int | None = None
     """Offer the acquisition only this many random pool rows a round."""
     warm_start: bool = False
     """Continue from last round's parameters instead of training from scratch."""
     evaluate: Literal["samples", "point"] = "samples"
     """Metrics of the mean over posterior samples, or of the deterministic network."""
-    chunk_size: int = 128
-    """Rows predicted at a time; small chunks stay in a CPU's cache, large ones fill a GPU."""
+    chunk_size: int | None = None
+    """Rows predicted at a time: small chunks stay in a CPU's cache, large ones fill a GPU; by default see `chunks`."""
     seed_block: int = 4
     """Seeds vmapped together on a device; results do not depend on the number of devices, but they do on this."""
+    mode: Literal["replicas", "pool"] = "replicas"
+    """How devices share the work: each runs seeds of its own, or each scores a part of the pool for all seeds."""
+    pool_on: Literal["device", "host"] = "device"
+    """Where the pool's inputs are: a pool on the host streams through the devices and may be larger than memory."""
 
 
 class Record(NamedTuple):

@@ -1,4 +1,7 @@
-"""One run on disk: configuration, environment, checkpoints, tables. Killed at any moment, nothing finished is lost."""
+"""One run on disk: configuration, environment, checkpoints, tables. Killed at any moment, nothing finished is lost.
+
+Of several processes only process 0 reads and writes, and tells the others: they need no common disk.
+"""
 
 import hashlib
 import importlib.metadata
@@ -7,6 +10,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +35,7 @@ class Store(NamedTuple):
     directory: Path
     resumed: bool  # whether the run had begun before
     fingerprint: str  # of the configuration; every checkpoint carries it
-    manager: ocp.CheckpointManager
+    manager: ocp.CheckpointManager | None  # of process 0
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
@@ -41,7 +45,7 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 def finished(directory: Path) -> bool:
     """Whether the run in this folder came to its end; `summary.json` is written last."""
-    return (directory / "summary.json").exists()
+    return parallel.on_first((directory / "summary.json").exists)
 
 
 def claim(directory: Path, config: Mapping[str, Any], *, resume: bool = False, allow_inexact: bool = False) -> None:
@@ -51,9 +55,13 @@ def claim(directory: Path, config: Mapping[str, Any], *, resume: bool = False, a
     when it holds an unfinished run and `resume` is False, or when this machine would not continue it bit for bit (other
     platform, versions or thread-pool size) and `allow_inexact` is False.
     """
+    parallel.on_first(partial(_claim, directory, config, resume, allow_inexact))
+
+
+def _claim(directory: Path, config: Mapping[str, Any], resume: bool, allow_inexact: bool) -> None:
     environment_file = directory / "environment.json"
     if (directory / "config.json").exists():
-        check_config(directory, config)
+        _check_config(directory, config)
         if not resume:
             raise StoreError(f"{directory} holds an unfinished run of this configuration: continue it with --resume")
         here, last = environment(), (_read_json(environment_file) if environment_file.exists() else [{}])[-1]
@@ -71,17 +79,25 @@ def claim(directory: Path, config: Mapping[str, Any], *, resume: bool = False, a
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / "config.json", config)
     if not environment_file.exists():
-        log_start(directory)
+        _log_start(directory)
 
 
 def log_start(directory: Path) -> None:
     """Append this machine to `environment.json`, an entry for every start of the run."""
+    parallel.on_first(partial(_log_start, directory))
+
+
+def _log_start(directory: Path) -> None:
     file = directory / "environment.json"
     write_json(file, [*(_read_json(file) if file.exists() else []), environment()])
 
 
 def check_config(directory: Path, config: Mapping[str, Any]) -> None:
     """StoreError, naming the fields, when the folder's `config.json` is not `config`."""
+    parallel.on_first(partial(_check_config, directory, config))
+
+
+def _check_config(directory: Path, config: Mapping[str, Any]) -> None:
     stored, plain = _read_json(directory / "config.json"), json.loads(json.dumps(config))
     if not isinstance(stored, dict):
         raise StoreError(f"{directory / 'config.json'} is damaged: it holds no configuration")
@@ -95,20 +111,27 @@ def open_store(
 ) -> Store:
     """`claim` the folder and open its checkpoints."""
     directory = Path(directory).absolute()
-    resumed = (directory / "environment.json").exists()
+    resumed = parallel.on_first((directory / "environment.json").exists)
     claim(directory, config, resume=resume, allow_inexact=allow_inexact)
-    options = ocp.CheckpointManagerOptions(max_to_keep=2)
-    manager = ocp.CheckpointManager(directory / "checkpoints", options=options)
+    manager = None
+    if jax.process_index() == 0:
+        checkpoints = directory / "checkpoints"
+        checkpoints.mkdir(exist_ok=True)  # orbax makes it only where all processes take part, with barriers
+        alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=False, multiprocessing_options=alone)
+        manager = ocp.CheckpointManager(checkpoints, options=options)
     return Store(directory, resumed, fingerprint(config), manager)
 
 
 def last_round(store: Store) -> int | None:
     """The number of finished rounds in the newest checkpoint, or None."""
-    return store.manager.latest_step()
+    return parallel.on_first(lambda: _manager(store).latest_step())
 
 
 def save(store: Store, num_rounds: int, tree: Any) -> None:
     """Checkpoint `tree` (arrays on the host) as the state after `num_rounds` rounds; atomic, in the background."""
+    if store.manager is None:
+        return
     meta = {"fingerprint": store.fingerprint, "checksum": _checksum(tree)}
     items = ocp.args.Composite(tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta))
     store.manager.save(num_rounds, args=items)
@@ -119,11 +142,16 @@ def restore(store: Store, num_rounds: int, like: Any) -> Any:
 
     StoreError when it is damaged or comes from another configuration.
     """
+    leaves = parallel.on_first(lambda: jax.tree.leaves(_restore(store, num_rounds, like)))
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _restore(store: Store, num_rounds: int, like: Any) -> Any:
     where = f"{store.directory / 'checkpoints' / str(num_rounds)}"
     advice = "delete that folder to continue from the round before, or the whole run to start afresh"
     try:
         items = ocp.args.Composite(tree=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore())
-        restored = store.manager.restore(num_rounds, args=items)
+        restored = _manager(store).restore(num_rounds, args=items)
     except Exception as error:  # whatever a damaged file makes the libraries below raise
         raise StoreError(f"the checkpoint {where} cannot be read ({type(error).__name__}): {advice}") from error
     shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (restored.tree, like)]
@@ -134,6 +162,17 @@ def restore(store: Store, num_rounds: int, like: Any) -> Any:
     if restored.meta.get("checksum") != _checksum(restored.tree):
         raise StoreError(f"the checkpoint {where} is damaged, its checksum is wrong: {advice}")
     return restored.tree
+
+
+def wait(store: Store) -> None:
+    """Return when everything that was saved is on the disk."""
+    if store.manager is not None:
+        store.manager.wait_until_finished()
+
+
+def _manager(store: Store) -> ocp.CheckpointManager:
+    assert store.manager is not None
+    return store.manager
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -193,6 +232,8 @@ def _read_json(path: Path) -> Any:
 
 def _write(path: Path, text: str) -> None:
     """Write to a neighbour, then rename: a reader or a kill sees the old file or the new one."""
+    if jax.process_index() > 0:
+        return
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
     partial.replace(path)

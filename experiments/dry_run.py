@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
+from al_jax import chunks
 from al_jax.models.forward import num_rows
 from al_jax.types import Data, Labelled
 from experiments.config import Config, TrainingConfig
@@ -37,12 +39,14 @@ def costs(config: Config) -> Costs:
     """Count rounds, rows, FLOPs and bytes of a campaign; ValueError as `build`."""
     posterior, _, dataset = build(config)
     settings, key = config.campaign, jax.random.key(0)
-    x = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((settings.chunk_size, *leaf.shape[1:]), leaf.dtype), dataset.inputs
-    )
+    chunk_size = settings.chunk_size or chunks.automatic(posterior, dataset.inputs, settings.num_samples)
+    x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((chunk_size, *leaf.shape[1:]), leaf.dtype), dataset.inputs)
     state = jax.eval_shape(posterior.init, key, x)
-    draws = jax.eval_shape(lambda k, s: posterior.sample(k, s, settings.num_samples), key, state)
-    predict = jax.jit(lambda s, d, rows: posterior.predict(s, d, rows).log_probs).lower(state, draws, x)
+
+    def flops_of_row(num_samples: int) -> float:
+        draws = jax.eval_shape(lambda k, s: posterior.sample(k, s, num_samples), key, state)
+        return _flops(lambda s, d, rows: posterior.predict(s, d, rows).log_probs, state, draws, x) / chunk_size
+
     slots = settings.max_labels + settings.batch_size
 
     def buffer(length: int) -> Labelled:
@@ -53,7 +57,7 @@ def costs(config: Config) -> Costs:
 
     validation = None if dataset.validation_labels is None else buffer(len(dataset.validation_labels))
     # XLA counts the body of a loop once, and a fit is one loop: this is a training step.
-    fit = jax.jit(posterior.fit).lower(key, state, Data(buffer(slots), validation))
+    step = _flops(posterior.fit, key, state, Data(buffer(slots), validation))
     counts = [*range(settings.initial_labels, settings.max_labels, settings.batch_size), settings.max_labels]
     pool = num_rows(dataset.inputs)
     offered = settings.pool_subset or pool
@@ -66,11 +70,12 @@ def costs(config: Config) -> Costs:
     steps = settings.seeds * sum(steps_of(config.training, count) for count in counts)
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
     at_once = min(settings.seed_block, settings.seeds)
-    activations = settings.chunk_size * settings.num_samples * max(dataset.num_classes, *config.posterior.hidden)
-    memory = _bytes(dataset.inputs) + _bytes(dataset.test_inputs) + at_once * (12 * parameters + 8 * activations)
+    activations = chunk_size * chunks.bytes_of_row(posterior, dataset.inputs, settings.num_samples)
+    memory = _bytes(dataset.inputs) + _bytes(dataset.test_inputs) + at_once * (12 * parameters + 2 * activations)
     memory += settings.seeds * (slots * _bytes(dataset.inputs) / pool + 4 * parameters)
-    prediction = (rows_scored + rows_tested) * _flops(predict) / settings.chunk_size
-    return Costs(len(counts), rows_scored, parameters, steps * _flops(fit), prediction, memory)
+    prediction = rows_scored * flops_of_row(settings.num_samples)
+    prediction += rows_tested * flops_of_row(settings.test_samples or settings.num_samples)
+    return Costs(len(counts), rows_scored, parameters, steps * step, prediction, memory)
 
 
 def print_costs(config: Config) -> None:
@@ -105,7 +110,9 @@ def matmul_flops(size: int = 1024) -> float:
     return 5 * 2 * size**3 / (time.perf_counter() - began)
 
 
-def _flops(lowered: Any) -> float:
+def _flops(function: Callable, *args: Any) -> float:
+    """XLA's count; of the program for a TPU, in which a convolution is one operation and not a loop."""
+    lowered = jax.jit(function).trace(*args).lower(lowering_platforms=("tpu",))
     return float(lowered.cost_analysis()["flops"])
 
 

@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -37,35 +39,95 @@ class RunOptions:
     """Resume on another platform, version or thread-pool size, though the rows may then differ."""
     dry_run: bool = False
     """Print what the run would cost, and do not run."""
+    devices: int | None = None
+    """Devices each process uses: a CPU is split into this many (default: a device a core), elsewhere the first ones."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, the same for all processes of a run on several hosts (CPU, GPU)."""
+    num_processes: int | None = None
+    """Number of these processes."""
+    process_id: int | None = None
+    """Which of them this is: 0 to num_processes - 1. Process 0 writes the results."""
+    distributed: bool = False
+    """Find the other processes by themselves, where JAX can: on TPU pods, under Slurm or Open MPI."""
+
+
+LOST = "error: a process of this run was lost: the same command with --resume (for every process) continues it\n"
 
 
 def configure_devices() -> None:
     """Persistent compilation cache, and a CPU device per core so that blocks of seeds run side by side."""
     parallel.enable_compilation_cache()
+    _cpu_devices(os.cpu_count() or 1)
+
+
+def _cpu_devices(count: int) -> None:
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+def start(options: RunOptions) -> None:
+    """Join the other processes and choose devices, as the options say; ValueError names the option that is wrong."""
+    if options.devices is not None:
+        if options.devices < 1:
+            raise ValueError(f"devices={options.devices}: expected at least 1")
+        _cpu_devices(options.devices)
+    which = {"coordinator": options.coordinator, "num_processes": options.num_processes}
+    which["process_id"] = options.process_id
+    missing = [name for name, value in which.items() if value is None]
+    if options.distributed and len(missing) < 3:
+        given = ", ".join(name for name in which if name not in missing)
+        raise ValueError(f"distributed=True: expected without {given}")
+    if 0 < len(missing) < 3:
+        raise ValueError(f"{missing[0]}=None: expected coordinator, num_processes and process_id together")
+    if not missing:
+        count, process = options.num_processes or 0, options.process_id or 0
+        if not 0 <= process < count:
+            raise ValueError(f"process_id={process}: expected 0 to {count - 1}, for num_processes={count}")
+        if not re.fullmatch(r".+:\d+", options.coordinator or ""):
+            raise ValueError(f"coordinator={options.coordinator}: expected HOST:PORT")
+    if options.distributed or not missing:
+        parallel.connect(options.coordinator, options.num_processes, options.process_id, LOST)
+        console.quiet = jax.process_index() > 0
+    if options.devices is not None:
+        parallel.devices(options.devices)
 
 
 def command_line(config: type[T], name: str, description: str | None) -> tuple[T, RunOptions]:
-    """Parse the options of `python -m experiments.<name>`: every field of `config` and of `RunOptions`."""
+    """Parse the options of `python -m experiments.<name>`, every field of `config` and of `RunOptions`, and `start`."""
     unnamed = tyro.conf.arg(name="")
-    return tyro.cli(
+    chosen, options = tyro.cli(
         tuple[Annotated[config, unnamed], Annotated[RunOptions, unnamed]],  # type: ignore[valid-type]
         prog=f"python -m experiments.{name}",
         description=description,
         config=(tyro.conf.OmitArgPrefixes,),
     )
+    start(options)
+    return chosen, options
 
 
 def guarded(main: Callable[[], None]) -> None:
-    """Run a script's main: what the user can mend ends in one line and exit code 2, not in a traceback."""
+    """Run a script's main: what the user can mend ends in one line and exit code 2, not in a traceback.
+
+    One of several processes never waits for the others when it ends with an error: they notice, and end too.
+    """
     try:
         main()
-    except (ValueError, store.StoreError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        parallel.leave(0, together=True)
     except KeyboardInterrupt:
-        sys.exit("interrupted: run the same command with --resume to continue")
+        print("interrupted: run the same command with --resume to continue", file=sys.stderr)
+        parallel.leave(1, together=False)
+        sys.exit(1)
+    except Exception as error:
+        if parallel.is_loss(error):
+            os._exit(1)  # without `parallel.leave`: the sentence LOST follows
+        if not isinstance(error, ValueError | store.StoreError):
+            if not jax.distributed.is_initialized():
+                raise
+            traceback.print_exc()
+            parallel.leave(1, together=False)
+        print(f"error: {error}", file=sys.stderr)
+        parallel.leave(2, together=True)
+        sys.exit(2)
 
 
 @functools.cache
@@ -90,7 +152,7 @@ def run_config(config: Config, directory: Path, options: RunOptions) -> Campaign
     plain = dataclasses.asdict(config)
     if store.finished(directory):
         store.check_config(directory, plain)
-        return campaign.load(directory)
+        return parallel.on_first(functools.partial(campaign.load, directory))
     posterior, acquisition, dataset = build(config)
     opened = store.open_store(directory, plain, resume=options.resume, allow_inexact=options.allow_inexact)
     return campaign.run(
@@ -101,6 +163,7 @@ def run_config(config: Config, directory: Path, options: RunOptions) -> Campaign
         method=config.acquisition.acquisition,
         results=opened,
         console=console,
+        devices=parallel.devices(options.devices),
     )
 
 
@@ -110,7 +173,8 @@ def present(done: dict[str, Campaign], directory: Path, title: str) -> tuple[pd.
     stopped = {f"{name}, seed {seed}": why for name, finished in done.items() for seed, why in finished.stopped.items()}
     if not rounds.empty:
         console.print(results.render(results.summary(rounds), title=title))
-        plots.learning_curves(rounds, title=title).savefig(directory / "learning_curve.png", dpi=150)
+        if jax.process_index() == 0:
+            plots.learning_curves(rounds, title=title).savefig(directory / "learning_curve.png", dpi=150)
     for who, why in stopped.items():
         console.print(f"[yellow]{who} was stopped:[/] {why}")
     compiling = sum(finished.compile_seconds for finished in done.values())

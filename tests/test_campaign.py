@@ -65,7 +65,7 @@ def test_propose_and_absorb_are_compiled_once_each(dataset, caplog):
     with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax._src.dispatch"):
         jax.clear_caches()
         done = run(tiny("point"), aq.top_k(aq.entropy), dataset, SETTINGS)
-    compiled = [r.getMessage() for r in caplog.records if "Finished XLA compilation of jit(_fun)" in r.getMessage()]
+    compiled = [r.getMessage() for r in caplog.records if "Finished XLA compilation of jit(of_group)" in r.getMessage()]
     assert len(compiled) == 3, "init, propose and absorb, for two blocks of seeds and four rounds"
     assert done.compile_seconds > 0
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from al_jax import acquisitions as aq
 from al_jax.cycle import cycle
 from al_jax.likelihood import categorical
+from al_jax.testing import lowered
 from al_jax.types import Labelled
 
 BATCH, BUDGET, POOL = 4, 14, 48
@@ -281,3 +282,26 @@ def test_the_round_lowers_for_tpu_and_cuda(dataset, start, name):
 def test_impossible_rounds_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         programs(**options)
+
+
+def test_fewer_samples_for_the_metrics_change_no_pick(dataset, start):
+    state, test = start
+    few, all_samples = (
+        jax.jit(programs(num_samples=40, test_samples=k).propose)(state, dataset.inputs, None, test)[1] for k in (2, 40)
+    )
+    np.testing.assert_array_equal(few.rows, all_samples.rows)
+    np.testing.assert_array_equal(few.scores, all_samples.scores)
+    assert few.metrics["nll"] != all_samples.metrics["nll"]
+    with pytest.raises(ValueError, match=r"test_samples=41: expected 1 to 40"):
+        programs(num_samples=40, test_samples=41)
+
+
+def test_everything_after_the_fit_is_in_full_float32_precision_on_a_tpu(dataset, start):
+    """By default it multiplies in bfloat16; training may, predictions and scores may not."""
+    state, test = start
+    text = lowered(programs().propose, state, dataset.inputs, None, test)
+    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    full = ["HIGHEST" in line for line in products]
+    # Of a network of two layers a training step has five products, and predictions of test set and pool two and two.
+    assert full.count(False) == 5
+    assert full.count(True) >= 4

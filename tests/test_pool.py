@@ -280,3 +280,23 @@ def test_the_chunk_size_changes_no_candidate(chunk_size):
     expected = summarised(BEST_FOUR, chunk_size=N, subset=7)
     np.testing.assert_array_equal(found.rows, expected.rows)
     np.testing.assert_allclose(found.summary, expected.summary, atol=1e-5)
+
+
+def test_scoring_takes_no_memory_that_grows_with_the_pool_but_summaries_and_masks():
+    """Read off the compiled program: predictions are 800 bytes a row, and exist for one chunk only."""
+    weights = jax.random.normal(KEY, (20, 5, 10))
+
+    def predict(x):
+        return Predictions(jax.nn.log_softmax(jnp.einsum("nd,kdc->nkc", x, weights)), x)
+
+    def scored(inputs, available):
+        return candidates(KEY, BALD, a_round(inputs, available, predict), inputs, available, 128)
+
+    def temporary(size):
+        shapes = jax.ShapeDtypeStruct((size, 5), jnp.float32), jax.ShapeDtypeStruct((size,), bool)
+        return jax.jit(scored).lower(*shapes).compile().memory_analysis().temp_size_in_bytes
+
+    chunk, size = 128 * 20 * 10 * 4, 2**14
+    few, many = temporary(size), temporary(8 * size)
+    assert few >= chunk
+    assert many - few <= 7 * size * (4 + 1), "a float and a bool a row"

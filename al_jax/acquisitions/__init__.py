@@ -1,6 +1,7 @@
 """Acquisition functions: pointwise scores, the combinators that lift them, and methods that choose whole batches."""
 
 from al_jax.acquisitions.acquire import acquire
+from al_jax.acquisitions.batchbald import batchbald
 from al_jax.acquisitions.core_set import core_set
 from al_jax.acquisitions.prefilter import prefilter
 from al_jax.acquisitions.random import random
@@ -19,6 +20,7 @@ from al_jax.acquisitions.top_k import stochastic_top_k, top_k
 __all__ = [
     "acquire",
     "bald",
+    "batchbald",
     "core_set",
     "entropy",
     "least_confidence",

@@ -60,10 +60,19 @@ def _checked(split: str, inputs: Any, labels: Any, num_classes: int) -> tuple[Ho
             raise ValueError(f"{leaf_name} is {leaf.dtype}{list(leaf.shape)}: expected an array of numbers [N, ...]")
         if len(leaf) != len(labels):
             raise ValueError(f"{leaf_name} has {len(leaf)} rows: expected {len(labels)}, as in {name}")
-        _refuse(leaf_name, ~np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1), "NaN or infinite values", "finite")
+        _refuse(leaf_name, _not_finite(leaf), "NaN or infinite values", "finite")
     bad = ~((labels >= 0) & (labels < num_classes) & (labels == np.floor(labels)))
     _refuse(name, bad, ", ".join(map(str, labels[bad][:5])), f"integers in 0..{num_classes - 1}")
     return inputs, labels.astype(np.int32, copy=False)
+
+
+def _not_finite(leaf: np.ndarray, block_bytes: int = 2**25) -> Bool[np.ndarray, " n"]:
+    """The rows with NaN or infinite values; by blocks, because `leaf` may be a file larger than memory."""
+    if leaf.dtype.kind in "biu":
+        return np.zeros(len(leaf), bool)
+    rows = max(block_bytes // max(leaf[:1].nbytes, 1), 1)
+    blocks = (leaf[start : start + rows] for start in range(0, len(leaf), rows))
+    return np.concatenate([~np.isfinite(block).reshape(len(block), -1).all(axis=1) for block in blocks])
 
 
 def _refuse(name: str, bad: Bool[np.ndarray, " n"], value: str, expected: str) -> None:

@@ -101,7 +101,7 @@ def _backward(window: Window, precision: Any, residuals: tuple[Array, Array], g:
     x, kernel = residuals
 
     def native(argument: int) -> Callable:
-        return lambda x, k, g: jax.vjp(lambda *args: _native(*args, window, precision), x, k)[1](g)[argument]
+        return lambda x, k, g: jax.vjp(lambda x, k: _native(x, k, window, precision), x, k)[1](g)[argument]
 
     return (
         lax.platform_dependent(x, kernel, g, cpu=_input_gradient(window, precision), default=native(0)),
@@ -113,7 +113,8 @@ _convolve.defvjp(_forward, _backward)
 
 
 def _native(x: Array, kernel: Array, window: Window, precision: Any) -> Array:
-    return lax.conv_general_dilated(x, kernel, *window, dimension_numbers=NHWC, precision=precision)
+    strides, padding = window
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NHWC, precision=precision)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))

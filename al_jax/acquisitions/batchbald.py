@@ -1,0 +1,241 @@
+"""BatchBALD: the batch whose labels together tell most about the parameters, chosen greedily."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from al_jax.information import entropy, mutual_information
+from al_jax.pool import check_batch_size
+from al_jax.types import Acquired, Acquisition, Inputs, PRNGKey, Round
+
+CANDIDATES, CONFIGURATIONS = 32, 1024
+"""Rows and configurations of one matrix product: large enough to be fast, small enough for a CPU's cache."""
+TOLERANCE = 1e-5
+"""Nats by which float32 may put a gain above its bound from the pick before."""
+
+
+class Configurations(NamedTuple):
+    """M joint labels of the picks so far, with weights that sum to 1: sum_m weight_m f(m) estimates E[f(y_1..y_i)].
+
+    While all C^i fit they are all there, each with its probability; see `extend`.
+    """
+
+    log_likelihoods: Float[Array, "M K"]  # log p(y_1..y_i = m | w_k)
+    weights: Float[Array, " M"]  # 0 for an empty slot
+    origin: Int[Array, " M"]  # of a sampled one: what it descends from, as it was when first sampled; -1: never was
+    used: Int[Array, ""]  # slots in use, from the first
+
+
+def start(num_configurations: int, num_samples: int) -> Configurations:
+    """The one configuration of no labels."""
+    return Configurations(
+        jnp.zeros((num_configurations, num_samples)),
+        jnp.zeros(num_configurations).at[0].set(1.0),
+        jnp.full(num_configurations, -1),
+        jnp.asarray(1),
+    )
+
+
+def posterior_weights(configurations: Configurations) -> Float[Array, "M K"]:
+    """p(w_k | m): how far each posterior sample is still believed once the labels m are seen; 0 in an empty slot."""
+    possible = configurations.weights[:, None] > 0
+    return jnp.where(possible, jax.nn.softmax(jnp.where(possible, configurations.log_likelihoods, 0.0)), 0.0)
+
+
+def conditional_entropies(beliefs: Float[Array, "m K"], log_probs: Float[Array, "n K C"]) -> Float[Array, "m n"]:
+    """H[y | m] of n rows under m configurations, in nats: one matrix product, and no product of probabilities."""
+    n, num_samples, num_classes = log_probs.shape
+    table = jnp.exp(log_probs).transpose(1, 0, 2).reshape(num_samples, n * num_classes)
+    p = jnp.matmul(beliefs, table, precision="highest")
+    terms = jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0)
+    return -terms.reshape(len(beliefs), n, num_classes).sum(-1)
+
+
+def mean_conditional_entropy(
+    beliefs: Float[Array, "M K"], configurations: Configurations, log_probs: Float[Array, "n K C"]
+) -> Float[Array, " n"]:
+    """E_m H[y | m] of n rows, block by block over the configurations in use."""
+    size = min(CONFIGURATIONS, len(beliefs))
+
+    def add(block: Array, total: Array) -> Array:
+        # The last block starts early enough to be whole; what it would count twice has no weight in it.
+        first = jnp.minimum(block * size, len(beliefs) - size)
+        fresh = first + jnp.arange(size) >= block * size
+        weights = jnp.where(fresh, jax.lax.dynamic_slice_in_dim(configurations.weights, first, size), 0.0)
+        some = jax.lax.dynamic_slice_in_dim(beliefs, first, size)
+        return total + jnp.matmul(weights, conditional_entropies(some, log_probs), precision="highest")
+
+    blocks = (configurations.used + size - 1) // size
+    return jax.lax.fori_loop(0, blocks, add, jnp.zeros(len(log_probs)))
+
+
+def extend(key: PRNGKey, configurations: Configurations, log_probs: Float[Array, "K C"], step: Array) -> Configurations:
+    """Append the label of one more row to every configuration, and keep M of the M C that result.
+
+    As long as they fit, all that are possible are kept: everything is exact. Then the heaviest are kept as they are,
+    and of the others as many as there is room for are drawn, one from each of equal strata of their weight, each with
+    the weight of a stratum. No scheme that keeps the estimate unbiased has less variance of the weights (Fearnhead &
+    Clifford 2003, section 3.2).
+    """
+    capacity, num_classes = len(configurations.weights), log_probs.shape[-1]
+    beliefs = posterior_weights(configurations)
+    weights = configurations.weights[:, None] * jnp.matmul(beliefs, jnp.exp(log_probs), precision="highest")
+    weights = weights.reshape(-1)
+    count = jnp.sum(weights > 0)
+    descending, order = jax.lax.sort_key_val(-weights, jnp.arange(len(weights)))
+    descending = -descending
+    # With the T heaviest kept, a stratum of the others is their total over the slots that are left; T is the first
+    # number for which every other one is lighter than that.
+    tail = jnp.cumsum(descending[::-1])[::-1]
+    kept = jnp.arange(capacity)
+    stratum = tail[:capacity] / (capacity - kept)
+    heavy = jnp.where(count > capacity, jnp.argmax(descending[:capacity] < stratum), capacity)
+    width = stratum[jnp.minimum(heavy, capacity - 1)]
+    # The others in their own order, so that a stratum holds alike configurations.
+    place = jnp.zeros(len(weights), jnp.int32).at[order].set(jnp.arange(len(weights), dtype=jnp.int32))
+    below = jnp.cumsum(jnp.where(place >= heavy, weights, 0.0))
+    points = (kept - heavy + jax.random.uniform(key, (capacity,))) * below[-1] / jnp.maximum(capacity - heavy, 1)
+    drawn = jnp.searchsorted(below, points, side="right").clip(0, len(weights) - 1)
+    exact = kept < heavy
+    chosen = jnp.where(exact, order[:capacity], drawn)
+    parent, label = chosen // num_classes, chosen % num_classes
+    origin = configurations.origin[parent]
+    fresh = jnp.where(origin < 0, step * capacity + kept, origin)
+    return Configurations(
+        configurations.log_likelihoods[parent] + log_probs.T[label],
+        jnp.where(exact, descending[:capacity], width),
+        jnp.where(exact, origin, fresh),
+        jnp.minimum(count, capacity),
+    )
+
+
+def standard_error(configurations: Configurations, values: Float[Array, " M"]) -> Float[Array, ""]:
+    """Of sum_m weight_m values_m, from how much the families of sampled configurations differ.
+
+    Two sampled configurations with a common ancestor are dependent, families are not: the variance is estimated as if
+    every family had been drawn at random (Chan & Lai 2013, section 3). Strata make the true one smaller. 0 while exact.
+    """
+    weights, origin = configurations.weights, configurations.origin
+    sampled = (origin >= 0) & (weights > 0)
+    mean = jnp.sum(weights * values, where=sampled) / jnp.maximum(jnp.sum(weights, where=sampled), 1e-30)
+    deviation = jnp.where(sampled, weights * (values - mean), 0.0)
+    origin, deviation = jax.lax.sort_key_val(jnp.where(sampled, origin, -1), deviation)
+    new = jnp.concatenate([jnp.ones(1, bool), origin[1:] != origin[:-1]])
+    family = jnp.cumsum(new) - 1
+    totals = jax.ops.segment_sum(deviation, family, num_segments=len(weights), indices_are_sorted=True)
+    families = jnp.sum(new & (origin >= 0))
+    return jnp.sqrt(jnp.sum(totals**2) * families / jnp.maximum(families - 1, 1))
+
+
+def batchbald(num_configurations: int = 10_000, *, fallback: str | None = None, lazy: bool = True) -> Acquisition:
+    """Greedy maximisation of I(y_1..y_B; w), in nats (Kirsch, van Amersfoort & Gal 2019).
+
+    `Acquired.scores` are the cumulative I(y_1..y_i; w) in the order of the picks. A row's gain given the picks so far:
+
+        I(y; w | y_1..y_i) = E_m H[y | m] - E_w H[y | w],    p(y | m) = sum_k p(w_k | m) p(y | w_k),
+
+    the mean over configurations m of the picks' labels. Its terms are bounded by log C, whatever the number of picks,
+    and nothing underflows, because p(w_k | m) is a softmax. It is exact while all possible configurations number at
+    most `num_configurations`, and unbiased after that: the heaviest are kept exactly and the rest sampled, the same for
+    all rows (common random numbers; see `extend`).
+
+    Args:
+      num_configurations: M; time grows with M K C for each row whose gain is computed.
+      fallback: once I exceeds 95 % of log K, beyond which K samples cannot tell batches apart, fill the batch by
+        "stochastic_bald" (power BALD) or "random" instead. None goes on.
+      lazy: compute a gain only while its bound, the gain at an earlier pick, exceeds the best. Gains never rise as
+        labels are added (submodularity), so as long as all is exact this selects what computing every gain selects;
+        when sampled, a row that was passed over had at its last computation a gain below that of the row picked.
+
+    `Acquired.info`, of every pick: `standard_error` of the score (0 while exact; the picks' summed, an upper bound),
+    `saturation` = I / log K, `evaluated`, the share of the rows whose gain was computed, and `duplicate`, whether the
+    predictions equal those of an earlier pick. Memory: the table [N, K, C] and M (K + 32 C) floats; `prefilter` it
+    where N is large. ValueError when num_configurations < 1, for another fallback, and for dense predictions.
+    """
+    if num_configurations < 1:
+        raise ValueError(f"num_configurations={num_configurations}: expected at least 1")
+    if fallback not in (None, "stochastic_bald", "random"):
+        raise ValueError(f"fallback={fallback!r}: expected None, 'stochastic_bald' or 'random'")
+
+    def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, "n K C"]:
+        return round.functions(x).log_probs
+
+    def select(key: PRNGKey, round: Round, summary: Array, available: Array, batch_size: int) -> Acquired:
+        if summary.ndim != 3:
+            raise ValueError(f"log_probs has shape {summary.shape}: batchbald expects [N, K, C], one label a row")
+        size, num_samples, _ = summary.shape
+        check_batch_size(batch_size, size)
+        tie_key, fallback_key, extend_key = jax.random.split(key, 3)
+        tie = jax.random.permutation(tie_key, size)
+        bald = mutual_information(summary)
+        expected = jnp.mean(entropy(summary), axis=1)
+        limit = jnp.log(num_samples)
+        noise = jax.random.gumbel(fallback_key, (size,))
+        random = noise if fallback == "random" else jnp.log(jnp.maximum(bald, 1e-30)) + noise
+
+        def best(values: Array, candidates: Bool[Array, " N"], chosen: Bool[Array, " N"]) -> Array:
+            """The candidate of the largest value, ties by the key; where there is none, some row not chosen yet."""
+            ranked = jnp.where(candidates, values, jnp.where(chosen, -2e30, -1e30))
+            return jnp.argmin(jnp.where(ranked == ranked.max(), tie, size))
+
+        def evaluated(
+            beliefs: Array, configurations: Configurations, bounds: Array, going: Array
+        ) -> tuple[Array, Array, Array]:
+            """Gains where they were computed, bounds elsewhere; where they were; and how many."""
+            order = jnp.argsort(-bounds)
+            block_size = min(CANDIDATES, size)
+
+            def promising(state: tuple[Array, Array, Array]) -> Array:
+                done, _, highest = state
+                bound = bounds[order[jnp.minimum(done, size - 1)]]
+                return (done < size) & (bound > -jnp.inf) & going & ((bound + TOLERANCE >= highest) | (not lazy))
+
+            def evaluate(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+                done, gains, highest = state
+                rows = jax.lax.dynamic_slice_in_dim(order, done, block_size)  # the last block goes back, to be whole
+                block = mean_conditional_entropy(beliefs, configurations, summary[rows]) - expected[rows]
+                block = jnp.where(bounds[rows] > -jnp.inf, block, -jnp.inf)
+                return done + block_size, gains.at[rows].set(block), jnp.maximum(highest, block.max())
+
+            start = (jnp.zeros((), jnp.int32), bounds, jnp.asarray(-jnp.inf))
+            done, gains, _ = jax.lax.while_loop(promising, evaluate, start)
+            computed = jnp.zeros(size, bool).at[order].set(jnp.arange(size) < done)
+            return gains, computed, jnp.minimum(done, size)
+
+        def pick(carry: tuple, step: Array) -> tuple[tuple, tuple]:
+            configurations, bounds, chosen, last, total, error = carry
+            configurations = extend(jax.random.fold_in(extend_key, step), configurations, summary[last], step)
+            beliefs = posterior_weights(configurations)
+            saturated = (fallback is not None) & (total > 0.95 * limit)
+            gains, computed, done = evaluated(beliefs, configurations, bounds, ~saturated)
+            open_rows = available & ~chosen
+            row = best(jnp.where(saturated, random, gains), open_rows & (computed | saturated), chosen)
+            entropies = conditional_entropies(beliefs, summary[row][None])[:, 0]
+            gain = jnp.matmul(configurations.weights, entropies, precision="highest") - expected[row]
+            error = error + standard_error(configurations, entropies)
+            total, chosen = total + gain, chosen.at[row].set(True)
+            score = jnp.where(open_rows[row], total, -jnp.inf)
+            carry = configurations, gains.at[row].set(-jnp.inf), chosen, row, total, error
+            return carry, (row, score, error, done / size)
+
+        first = best(bald, available, jnp.zeros(size, bool))
+        chosen = jnp.zeros(size, bool).at[first].set(True)
+        bounds = jnp.where(available & ~chosen, bald, -jnp.inf)
+        begin = start(num_configurations, num_samples), bounds, chosen, first, bald[first], jnp.zeros(())
+        _, others = jax.lax.scan(pick, begin, jnp.arange(1, batch_size))
+        zero = jnp.zeros(())
+        of_first = first, jnp.where(available[first], bald[first], -jnp.inf), zero, zero
+        rows, scores, errors, share = (jnp.append(a, rest) for a, rest in zip(of_first, others, strict=True))
+        picked = summary[rows]
+        same = jnp.all(picked[:, None] == picked, axis=(2, 3))
+        info = {
+            "standard_error": errors,
+            "saturation": scores / limit if num_samples > 1 else jnp.zeros(batch_size),
+            "evaluated": share,
+            "duplicate": jnp.any(jnp.tril(same, -1), axis=1),
+        }
+        return Acquired(rows, scores, info)
+
+    return Acquisition(summarise, select)

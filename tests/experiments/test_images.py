@@ -1,0 +1,79 @@
+"""Real images from the command line: networks by name, MNIST from its first command to its results."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import finish, only_run, start
+
+from al_jax.campaign import Settings
+from al_jax.data import Dataset
+from experiments import runner
+from experiments.config import Config, PosteriorConfig, TrainingConfig, build_posterior, build_training, network_name
+
+PREPARED = Path(__file__).parents[3] / "shared" / "tfds"
+
+
+def images(*shape: int) -> Dataset:
+    x = np.random.default_rng(0).integers(0, 256, (6, *shape)).astype(np.uint8)
+    return Dataset("made up", x, np.arange(6, dtype=np.int32) % 3, x, np.arange(6, dtype=np.int32) % 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((28, 28, 1), "gal_cnn"), ((32, 32, 3), "lenet"), ((8, 8, 1), "mlp"), ((5,), "mlp"), ((28, 28), "mlp")],
+)
+def test_auto_chooses_the_network_by_the_rows(shape, expected):
+    assert network_name("auto", images(*shape)) == expected
+    assert network_name("mlp", images(*shape)) == "mlp"
+
+
+@pytest.mark.parametrize("network", ["gal_cnn", "batchbald_cnn", "emnist_cnn", "lenet", "resnet18"])
+@pytest.mark.parametrize("posterior", ["point", "mc_dropout", "variational", "ensemble", "debal"])
+def test_every_posterior_goes_with_every_network(network, posterior):
+    config = PosteriorConfig(network=network, posterior=posterior)
+    dataset = images(32, 32, 3)
+    built = build_posterior(config, build_training(TrainingConfig(augmentation="crop_flip", dtype="bfloat16")), dataset)
+
+    state = jax.eval_shape(built.init, jax.random.key(0), dataset.inputs)
+    draws = jax.eval_shape(lambda s: built.sample(jax.random.key(0), s, 10), state)
+    predictions = jax.eval_shape(built.predict, state, draws, dataset.inputs)
+    samples = {"point": 1, "ensemble": 5}.get(posterior, 10)
+    assert predictions.log_probs.shape == (6, samples, 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (Config(posterior=PosteriorConfig(network="gal")), "^network='gal' is unknown: did you mean"),
+        (Config(posterior=PosteriorConfig(network="lenet")), "^network=lenet takes images of .* rows are 8 x 8 x 1"),
+        (Config(training=TrainingConfig(augmentation="flip")), "^augmentation='flip' is unknown"),
+        (Config(campaign=Settings(test_samples=60)), r"^test_samples=60: expected 1 to 50 \(num_samples\)"),
+        (Config(campaign=Settings(chunk_size=0)), "^chunk_size=0: expected at least 1"),
+        (Config(campaign=Settings(pool_on="disk")), "^pool_on='disk': expected 'device' or 'host'"),
+        (Config(campaign=Settings(mode="pools")), "^mode='pools': expected 'replicas' or 'pool'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_work_is_named_before_anything_is_compiled(config, message):
+    with pytest.raises(ValueError, match=message):
+        runner.build(config)
+
+
+@pytest.mark.skipif(not PREPARED.is_dir(), reason="no ../shared/tfds: the real data sets are not here")
+def test_mnist_with_gals_network(environment, tmp_path):
+    budget = "--seeds 1 --max-labels 60 --batch-size 40 --pool-subset 100 --num-samples 10 --test-samples 2 --steps 60"
+    process = start(
+        environment | {"TFDS_DATA_DIR": str(PREPARED)},
+        *("dbal", "--dataset", "mnist", "--results-dir", str(tmp_path), *budget.split()),
+    )
+    code, _, err = finish(process)
+    assert code == 0, err
+    directory = only_run(tmp_path)
+    assert (directory / "learning_curve.png").stat().st_size > 10_000
+    rounds = pd.read_csv(directory / "rounds.csv")
+    assert rounds.num_labelled.tolist() == [20, 60]
+    assert rounds.accuracy.iloc[0] > 0.4, "20 labels, two of each digit"
+    assert rounds.accuracy.iloc[1] > 0.6

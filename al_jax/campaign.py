@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from al_jax import chunks, parallel
+from al_jax.acquisitions.batchbald import SATURATED
 from al_jax.compiled import Compiled, compile_cycle
 from al_jax.cycle import State, cycle, steps
 from al_jax.data import Dataset, check, initial_rows
@@ -168,12 +170,14 @@ def run(
             states, records = _restored(results, done, compiled, dataset, settings)
         if results is not None and results.resumed:
             log_start(results.directory)
+        warned = False
         while not records or not complete(records, settings):
             began = time.perf_counter()
             states, info = compiled.propose(states)
             labels, answered = _ask(oracle, info, records, dataset, settings)
             states = compiled.absorb(states, np.asarray(info.rows), labels, answered)
             records.append(Record(info, labels, answered, np.asarray(time.perf_counter() - began)))
+            warned = warned or _warn_of_saturation(info, settings)
             if results is not None:
                 save(results, len(records), _checkpoint(compiled, states, records, settings))
                 _write_tables(results, *tables(records, settings, method))
@@ -215,6 +219,20 @@ def _ask(
             f"label of row {rows[wrong][0]} is {labels[wrong][0]}: expected 0 to {dataset.num_classes - 1}"
         )
     return labels.astype(dataset.labels.dtype), answered & (np.cumsum(answered, axis=1) <= room[:, None])
+
+
+def _warn_of_saturation(info: RoundInfo, settings: Settings) -> bool:
+    """Warn when a batch carries nearly all that the posterior samples can tell apart; whether it did."""
+    highest = np.max(info.info.get("saturation", 0.0), initial=0.0)
+    if highest <= SATURATED:
+        return False
+    warnings.warn(
+        f"a batch reached {highest:.0%} of log K, all that K = {settings.num_samples} posterior samples can tell "
+        "apart: its last picks are nearly arbitrary. Take more samples or smaller batches, or stop when saturated",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return True
 
 
 def _checkpoint(compiled: Compiled, states: list[State], records: list[Record], settings: Settings) -> dict[str, Any]:

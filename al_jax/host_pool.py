@@ -109,6 +109,10 @@ def compile_host_pool(
     absorb = parallel.compile_over_seeds(
         steps.absorb, layout, (True,) * 5, states[0], *batch(blank, dataset.labels[blank], blank > 0)[0]
     )
+    passes = [score.executable, *([rank.executable] if m < subset else [])]
+    parallel.check_memory(
+        [init, begins, *passes, finishes, absorb], parallel.shapes(state, layout, of_seeds=True), layout
+    )
     compile_seconds = time.perf_counter() - began
 
     def propose_all(groups: list[State]) -> tuple[list[State], RoundInfo]:
@@ -139,6 +143,7 @@ class Pass(NamedTuple):
 
     run: Callable[..., list[Any]]  # (states, begun, rows offered) of all groups -> what it finds for them
     found: Any  # shapes and types of what it finds for a group, [devices, width, n, ...]
+    executable: Any
 
 
 def compile_pass(
@@ -228,7 +233,7 @@ def compile_pass(
     shapes = jax.tree.map(
         lambda leaf: placed((*leaf.shape[:2], size, *leaf.shape[3:]), leaf.dtype, of_seeds), compiled.out_info
     )
-    return Pass(run, shapes)
+    return Pass(run, shapes, compiled)
 
 
 def read_ahead(read: Callable, places: Sequence[tuple[Any, ...]]) -> Iterator[Any]:

@@ -126,7 +126,7 @@ def run_al_jax(task: Task) -> Run:
         dataset = configs.build_dataset(config.data)
         start = time.perf_counter()
         posterior = configs.build_posterior(config.posterior, configs.build_training(config.training), dataset)
-        acquisition = configs.build_acquisition(config.acquisition)
+        acquisition = configs.build_acquisition(config.acquisition, dataset)
         rounds = campaign.run(posterior, acquisition, dataset, settings).rounds
         total = time.perf_counter() - start
     if len(rounds) != settings.seeds * rounds["round"].nunique():

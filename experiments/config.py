@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from al_jax import acquisitions, augmentation, data, models, posteriors
@@ -30,7 +31,7 @@ SCORES = {
         acquisitions.vote_entropy,
     )
 } | {"mean_kl": acquisitions.mean_kl}
-BATCH_METHODS = {"random": acquisitions.random, "core_set": acquisitions.core_set}
+BATCH_METHODS = ("random", "core_set", "batchbald", "epig")
 NETWORKS = {
     "gal_cnn": models.GalCNN,
     "batchbald_cnn": models.BatchBALDCNN,
@@ -73,7 +74,8 @@ class AcquisitionConfig:
     """How a batch is chosen."""
 
     acquisition: str = "bald"
-    """random, entropy, least_confidence, margin, bald, mean_std, variation_ratio, vote_entropy, mean_kl or core_set."""
+    """random, entropy, least_confidence, margin, bald, mean_std, variation_ratio, vote_entropy, mean_kl, core_set,
+    batchbald or epig."""
     stochastic: Literal["power", "softmax", "softrank"] | None = None
     """Sample the batch by Gumbel top-k over a score instead of taking the best rows (Kirsch et al. 2023)."""
     coldness: float = 1.0
@@ -82,6 +84,14 @@ class AcquisitionConfig:
     """Offer the acquisition only the rows with the highest `prefilter_score`, this many."""
     prefilter_score: str = "entropy"
     """A pointwise score, as in `acquisition`."""
+    num_configurations: int = 10_000
+    """Joint labels by which `batchbald` estimates; exact while all fit."""
+    stop_when_saturated: bool = False
+    """Fill `batchbald`'s batch by `fallback` once it carries 95 % of what K samples can tell apart."""
+    fallback: Literal["stochastic_bald", "random"] = "stochastic_bald"
+    """How."""
+    num_targets: int = 200
+    """Random pool rows whose predictions `epig` is to improve."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +190,7 @@ def build_dataset(config: DataConfig) -> Dataset:
     return dataset
 
 
-def build_acquisition(config: AcquisitionConfig) -> Acquisition:
+def build_acquisition(config: AcquisitionConfig, dataset: Dataset) -> Acquisition:
     """The acquisition by its name in the literature; ValueError lists the close matches of an unknown one."""
     name = config.acquisition
     if name not in SCORES and name not in BATCH_METHODS:
@@ -192,7 +202,7 @@ def build_acquisition(config: AcquisitionConfig) -> Acquisition:
         positive = name != "margin" or config.stochastic != "power"
         expect(positive, "stochastic", config.stochastic, f"a score that is never negative, and {name} is")
     if name in BATCH_METHODS:
-        acquisition = BATCH_METHODS[name]()
+        acquisition = build_batch_method(config, dataset)
     elif config.stochastic:
         acquisition = acquisitions.stochastic_top_k(SCORES[name], config.stochastic, config.coldness)
     else:
@@ -201,6 +211,20 @@ def build_acquisition(config: AcquisitionConfig) -> Acquisition:
         with named(m="prefilter"):
             acquisition = acquisitions.prefilter(SCORES[config.prefilter_score], config.prefilter, acquisition)
     return acquisition
+
+
+def build_batch_method(config: AcquisitionConfig, dataset: Dataset) -> Acquisition:
+    """An acquisition that is no pointwise score."""
+    if config.acquisition == "batchbald":
+        return acquisitions.batchbald(
+            config.num_configurations, stop_when_saturated=config.stop_when_saturated, fallback=config.fallback
+        )
+    if config.acquisition == "epig":
+        rows = len(dataset.labels)
+        expect(1 <= config.num_targets <= rows, "num_targets", config.num_targets, f"1 to {rows}, the rows of the pool")
+        chosen = np.random.default_rng(0).choice(rows, config.num_targets, replace=False)
+        return acquisitions.epig(dataset.inputs[np.sort(chosen)])
+    return acquisitions.random() if config.acquisition == "random" else acquisitions.core_set()
 
 
 def build_training(config: TrainingConfig) -> Training:

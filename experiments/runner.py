@@ -133,8 +133,8 @@ def guarded(main: Callable[[], None]) -> None:
 @functools.cache
 def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
     """What `campaign.run` needs; ValueError names what cannot work, before anything is compiled or written."""
-    acquisition = configs.build_acquisition(config.acquisition)
     dataset = campaign.validate(configs.build_dataset(config.data), config.campaign)
+    acquisition = configs.build_acquisition(config.acquisition, dataset)
     posterior = configs.build_posterior(config.posterior, configs.build_training(config.training), dataset)
     functions = campaign.programs(posterior, acquisition, config.campaign)
     rows = campaign.start_rows(dataset, config.campaign)[0]

@@ -13,7 +13,7 @@ from al_jax import acquisitions as aq
 from al_jax.cycle import cycle
 from al_jax.likelihood import categorical
 from al_jax.testing import lowered
-from al_jax.types import Labelled
+from al_jax.types import Data, Labelled
 
 BATCH, BUDGET, POOL = 4, 14, 48
 KEY = jax.random.key(0)
@@ -299,9 +299,15 @@ def test_fewer_samples_for_the_metrics_change_no_pick(dataset, start):
 def test_everything_after_the_fit_is_in_full_float32_precision_on_a_tpu(dataset, start):
     """By default it multiplies in bfloat16; training may, predictions and scores may not."""
     state, test = start
-    text = lowered(programs().propose, state, dataset.inputs, None, test)
-    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
-    full = ["HIGHEST" in line for line in products]
-    # Of a network of two layers a training step has five products, and predictions of test set and pool two and two.
-    assert full.count(False) == 5
-    assert full.count(True) >= 4
+    posterior = tiny("mc_dropout")
+
+    def products(function, *args) -> list[bool]:
+        lines = lowered(function, *args).splitlines()
+        return ["HIGHEST" in line for line in lines if "stablehlo.dot_general" in line]
+
+    fit = products(lambda labelled: posterior.fit(KEY, posterior.init(KEY, labelled.inputs), Data(labelled)), test)
+    everything = products(programs().propose, state, dataset.inputs, None, test)
+    assert fit.count(True) == 0
+    assert fit.count(False) > 0
+    assert everything.count(False) == fit.count(False)
+    assert everything.count(True) >= 4, "two layers, for the test set and for the pool"

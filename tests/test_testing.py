@@ -42,6 +42,8 @@ ACQUISITIONS = {
     "softmax": aq.stochastic_top_k(aq.entropy, "softmax", 8.0),
     "softrank": aq.stochastic_top_k(aq.margin, "softrank"),
     "core_set": aq.core_set(),
+    "batchbald": aq.batchbald(27),
+    "epig": aq.epig(np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)),
     "prefiltered core_set": aq.prefilter(aq.entropy, 10, aq.core_set()),
 }
 

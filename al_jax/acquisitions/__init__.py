@@ -3,6 +3,7 @@
 from al_jax.acquisitions.acquire import acquire
 from al_jax.acquisitions.batchbald import batchbald
 from al_jax.acquisitions.core_set import core_set
+from al_jax.acquisitions.epig import epig
 from al_jax.acquisitions.prefilter import prefilter
 from al_jax.acquisitions.random import random
 from al_jax.acquisitions.scores import (
@@ -23,6 +24,7 @@ __all__ = [
     "batchbald",
     "core_set",
     "entropy",
+    "epig",
     "least_confidence",
     "margin",
     "mean_kl",

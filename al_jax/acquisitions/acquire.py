@@ -94,7 +94,9 @@ def _acquire(
 ) -> Acquired:
     """The same steps as a round of the cycle, with functions that look their answers up."""
 
-    def functions(x: dict[str, Any]) -> Any:
+    def functions(x: Any) -> Any:
+        if not isinstance(x, dict):  # an acquisition's own inputs, which here are predictions already
+            return Given({"log_probs": x})
         return Given(x["labelled"], "labelled_") if "labelled" in x else Given(x)
 
     count = len(labelled["features"]) if labelled else 0

@@ -1,6 +1,6 @@
 """BatchBALD: the batch whose labels together tell most about the parameters, chosen greedily."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from al_jax.types import Acquired, Acquisition, Inputs, PRNGKey, Round
 
 CANDIDATES, CONFIGURATIONS = 32, 1024
 """Rows and configurations of one matrix product: large enough to be fast, small enough for a CPU's cache."""
+SATURATED = 0.95
+"""Of log K: no batch can carry more than log K nats with K posterior samples."""
 TOLERANCE = 1e-5
 """Nats by which float32 may put a gain above its bound from the pick before."""
 
@@ -129,7 +131,13 @@ def standard_error(configurations: Configurations, values: Float[Array, " M"]) -
     return jnp.sqrt(jnp.sum(totals**2) * families / jnp.maximum(families - 1, 1))
 
 
-def batchbald(num_configurations: int = 10_000, *, fallback: str | None = None, lazy: bool = True) -> Acquisition:
+def batchbald(
+    num_configurations: int = 10_000,
+    *,
+    stop_when_saturated: bool = False,
+    fallback: Literal["stochastic_bald", "random"] = "stochastic_bald",
+    lazy: bool = True,
+) -> Acquisition:
     """Greedy maximisation of I(y_1..y_B; w), in nats (Kirsch, van Amersfoort & Gal 2019).
 
     `Acquired.scores` are the cumulative I(y_1..y_i; w) in the order of the picks. A row's gain given the picks so far:
@@ -143,8 +151,9 @@ def batchbald(num_configurations: int = 10_000, *, fallback: str | None = None, 
 
     Args:
       num_configurations: M; time grows with M K C for each row whose gain is computed.
-      fallback: once I exceeds 95 % of log K, beyond which K samples cannot tell batches apart, fill the batch by
-        "stochastic_bald" (power BALD) or "random" instead. None goes on.
+      stop_when_saturated: once I exceeds 95 % of log K, beyond which K samples cannot tell batches apart, fill the
+        batch by the `fallback`.
+      fallback: "stochastic_bald" (rows drawn in proportion to BALD: power BALD) or "random".
       lazy: compute a gain only while its bound, the gain at an earlier pick, exceeds the best. Gains never rise as
         labels are added (submodularity), so as long as all is exact this selects what computing every gain selects;
         when sampled, a row that was passed over had at its last computation a gain below that of the row picked.
@@ -156,8 +165,8 @@ def batchbald(num_configurations: int = 10_000, *, fallback: str | None = None, 
     """
     if num_configurations < 1:
         raise ValueError(f"num_configurations={num_configurations}: expected at least 1")
-    if fallback not in (None, "stochastic_bald", "random"):
-        raise ValueError(f"fallback={fallback!r}: expected None, 'stochastic_bald' or 'random'")
+    if fallback not in ("stochastic_bald", "random"):
+        raise ValueError(f"fallback={fallback!r}: expected 'stochastic_bald' or 'random'")
 
     def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, "n K C"]:
         return round.functions(x).log_probs
@@ -208,7 +217,7 @@ def batchbald(num_configurations: int = 10_000, *, fallback: str | None = None, 
             configurations, bounds, chosen, last, total, error = carry
             configurations = extend(jax.random.fold_in(extend_key, step), configurations, summary[last], step)
             beliefs = posterior_weights(configurations)
-            saturated = (fallback is not None) & (total > 0.95 * limit)
+            saturated = stop_when_saturated & (total > SATURATED * limit)
             gains, computed, done = evaluated(beliefs, configurations, bounds, ~saturated)
             open_rows = available & ~chosen
             row = best(jnp.where(saturated, random, gains), open_rows & (computed | saturated), chosen)

@@ -22,11 +22,12 @@ def pointwise(score: ScoreFn) -> Callable[[Round, Inputs, Array], Array]:
 
 def top_k(score: ScoreFn) -> Acquisition:
     """Acquire the B rows with the highest `score(log_probs [..., K, C]) -> [...]`; ties are broken at random."""
+    return Acquisition(pointwise(score), select_best)
 
-    def select(key: PRNGKey, round: Round, summary: Array, available: Array, batch_size: int) -> Acquired:
-        return Acquired(*best(key, summary, available, batch_size))
 
-    return Acquisition(pointwise(score), select)
+def select_best(key: PRNGKey, round: Round, summary: Array, available: Array, batch_size: int) -> Acquired:
+    """The `select` of a summary that is one score a row."""
+    return Acquired(*best(key, summary, available, batch_size))
 
 
 def stochastic_top_k(

@@ -47,8 +47,8 @@ def tfds_dataset(name: str) -> Dataset:
     $AL_JAX_CACHE/data/<name>/<version> (~/.cache/al_jax when unset); they suffice where nothing is prepared, and are
     made anew when they are damaged or the prepared data differ. The arrays are read-only maps of these files.
 
-    ValueError when the name is unknown; the data are prepared in another format than array_record; or they are not
-    prepared, and TensorFlow is missing, a host does not answer within five seconds, or TFDS fails.
+    ValueError when the name is unknown; the data are prepared in another format than array_record; a record cannot be
+    read, which is named; or they are not prepared, and TensorFlow is missing, a host does not answer within five seconds, or TFDS fails.
     """
     if name not in TFDS_NAMES:
         raise unknown("dataset", name, TFDS_NAMES)
@@ -153,10 +153,26 @@ def _decode(builder: Any, split: str, folder: Path) -> list[Shaped[np.ndarray, "
     images = np.lib.format.open_memmap(folder / f"{split}_images.npy", "w+", np.uint8, shape)
     labels = np.lib.format.open_memmap(folder / f"{split}_labels.npy", "w+", np.int32, shape[:1])
     for start in range(0, len(rows), DECODED_AT_ONCE):
-        batch = rows.__getitems__(range(start, min(start + DECODED_AT_ONCE, len(rows))))
-        for row, example in enumerate(batch, start):
+        numbers = range(start, min(start + DECODED_AT_ONCE, len(rows)))
+        try:
+            batch = rows.__getitems__(numbers)
+        except Exception as error:  # of the file format, the image decoder: which record it is, nobody says
+            first = next((row for row in numbers if not _readable(rows, row)), start)
+            raise ValueError(
+                f"dataset={builder.name!r}: record {first} of split {split} in {builder.data_dir} cannot be read "
+                f"({(str(error) or type(error).__name__).splitlines()[0]}): prepare the data set anew"
+            ) from error
+        for row, example in zip(numbers, batch, strict=True):
             images[row], labels[row] = example[image_key], example[label_key]
     return [images, labels]
+
+
+def _readable(rows: Any, row: int) -> bool:
+    try:
+        rows.__getitems__([row])
+    except Exception:  # whatever it is, it has been raised before
+        return False
+    return True
 
 
 def _prepare(name: str, builder: Any) -> None:

@@ -42,12 +42,16 @@ def information(log_probs: np.ndarray) -> float:
     return by_enumeration(log_probs) + terms.sum(-1).mean(1).sum()
 
 
-@given(st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(2, 4)), st.floats(0, 20), st.integers(0, 100))
-@settings(max_examples=20, deadline=None)
+JOINT = jax.jit(lambda log_probs: (joint_entropy(log_probs), joint_mutual_information(log_probs)))
+
+
+@given(st.sampled_from([(1, 4, 3), (2, 1, 2), (3, 5, 4), (4, 3, 2)]), st.floats(0, 20), st.integers(0, 100))
+@settings(max_examples=30, deadline=None)
 def test_the_joint_entropy_is_that_of_all_configurations(shape, spread, seed):
     log_probs = table(*shape, spread, seed)
-    assert joint_entropy(jnp.asarray(log_probs)) == pytest.approx(by_enumeration(log_probs), abs=2e-5)
-    assert joint_mutual_information(jnp.asarray(log_probs)) == pytest.approx(information(log_probs), abs=2e-5)
+    ours, gain = JOINT(log_probs)
+    assert float(ours) == pytest.approx(by_enumeration(log_probs), abs=2e-5)
+    assert float(gain) == pytest.approx(information(log_probs), abs=2e-5)
 
 
 def test_ten_rows_of_ten_classes_exactly_as_a_product_of_two_halves():
@@ -103,11 +107,15 @@ def test_lazy_selects_what_computing_every_gain_selects(seed, spread):
     assert np.all(np.asarray(full.info["evaluated"])[1:] == 1)
 
 
-@given(st.integers(0, 1000), st.floats(0, 30), st.sampled_from([1, 6]), st.sampled_from([2, 5]))
-@settings(max_examples=12, deadline=None)
-def test_while_exact_scores_rise_from_bald_and_stay_within_their_bounds(seed, spread, samples, classes):
+EXACT = batchbald(125)
+
+
+@given(st.integers(0, 1000), st.floats(0, 30), st.sampled_from([(1, 2), (6, 5)]))
+@settings(max_examples=20, deadline=None)
+def test_while_exact_scores_rise_from_bald_and_stay_within_their_bounds(seed, spread, shape):
+    samples, classes = shape
     log_probs = table(20, samples, classes, spread, seed)
-    scores = np.asarray(acquire(batchbald(classes**3), log_probs, 4).scores)
+    scores = np.asarray(acquire(EXACT, log_probs, 4).scores)
     assert scores[0] == pytest.approx(float(bald(jnp.asarray(log_probs)).max()), abs=1e-6)
     assert np.all(np.diff(scores) >= -1e-5)
     limits = np.minimum(np.log(samples), np.arange(1, 5) * np.log(classes))
@@ -211,20 +219,16 @@ def test_with_one_sample_there_is_nothing_to_learn():
     np.testing.assert_array_equal(acquired.info["saturation"], 0)
 
 
-def test_few_available_rows_come_first_and_the_rest_score_minus_infinity():
-    available = np.isin(np.arange(12), [3, 7])
-    acquired = acquire(batchbald(9), table(12, 4, 3), 5, available)
-    assert set(np.asarray(acquired.indices)[:2]) == {3, 7}
-    assert len(set(np.asarray(acquired.indices).tolist())) == 5
-    assert np.isneginf(acquired.scores[2:]).all()
-    assert np.isfinite(acquired.scores[:2]).all()
-
-
 def test_float32_agrees_with_float64():
     log_probs = table(40, 6, 3)
-    single = acquire(batchbald(81), log_probs, 5)
+
+    def select(dtype):
+        return batchbald(81).select(KEY, None, jnp.asarray(log_probs, dtype), jnp.ones(40, bool), 5)
+
+    single = select(jnp.float32)
     with jax.enable_x64(True):
-        double = acquire(batchbald(81), log_probs.astype(np.float64), 5)
+        double = select(jnp.float64)
+    assert double.scores.dtype == np.float64
     np.testing.assert_array_equal(single.indices, double.indices)
     np.testing.assert_allclose(single.scores, double.scores, atol=1e-5)
 
@@ -233,7 +237,7 @@ def test_float32_agrees_with_float64():
 def test_a_saturated_batch_is_filled_by_the_fallback(fallback):
     log_probs = table(60, 3, 4, 6.0)
     plain = acquire(batchbald(256), log_probs, 8)
-    filled = acquire(batchbald(256, fallback=fallback), log_probs, 8)
+    filled = acquire(batchbald(256, stop_when_saturated=True, fallback=fallback), log_probs, 8)
     over = int(np.argmax(np.asarray(plain.info["saturation"]) > 0.95)) + 1
     assert 1 <= over < 7
     np.testing.assert_array_equal(filled.indices[:over], plain.indices[:over])
@@ -257,7 +261,7 @@ def test_compile_time_does_not_grow_with_the_batch():
     ("options", "message"),
     [
         ({"num_configurations": 0}, "num_configurations=0: expected at least 1"),
-        ({"fallback": "bald"}, "fallback='bald': expected None"),
+        ({"fallback": "bald"}, "fallback='bald': expected 'stochastic_bald' or 'random'"),
     ],
 )
 def test_bad_options_are_named(options, message):
@@ -269,7 +273,7 @@ def test_bad_options_are_named(options, message):
     ("log_probs", "batch_size", "message"),
     [
         (table(4, 3, 3), 5, "batch_size=5: expected 1 to 4"),
-        (table(4, 3, 3)[None], 1, r"expects \[N, K, C\]"),
+        (table(4, 3, 3)[None], 1, r"expected \[N, K, C\]"),
         (table(4, 3, 3) - 1, 2, "log_probs"),
         (table(4, 3, 3) * np.nan, 2, "log_probs"),
     ],

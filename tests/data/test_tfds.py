@@ -195,6 +195,20 @@ def test_tfds_prepares_what_is_missing_where_it_can(nothing: Path, monkeypatch: 
     assert list((nothing / "prepared" / "emnist" / "balanced").glob("*/*.array_record-*"))
 
 
+def test_a_record_that_cannot_be_read_is_named(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_up("svhn_cropped", monkeypatch)
+    builder = tensorflow_datasets.builder("svhn_cropped", data_dir=nothing / "prepared")
+    builder.download_and_prepare(file_format="array_record")
+    (file,) = Path(builder.data_dir).glob("*train.array_record*")
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(64)
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"^dataset='svhn_cropped': record \d+ of split train in .* cannot be read"):
+        data.load("svhn_cropped")
+    assert not list((nothing / "cache" / "data" / "svhn_cropped").glob("[!.]*")), "nothing half-made is kept"
+
+
 def test_a_damaged_cache_is_made_anew(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_up("svhn_cropped", monkeypatch)
     builder = tensorflow_datasets.builder("svhn_cropped", data_dir=nothing / "prepared")

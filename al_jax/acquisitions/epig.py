@@ -1,0 +1,50 @@
+"""EPIG: expected predictive information gain, about the labels of target inputs instead of the parameters."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from al_jax.acquisitions.top_k import select_best
+from al_jax.information import entropy, log_marginal
+from al_jax.types import Acquisition, Inputs, Pool, PRNGKey, Round
+
+
+def expected_information_gain(log_probs: Float[Array, "n K C"], targets: Float[Array, "T K C"]) -> Float[Array, " n"]:
+    """E_{x*} I(y; y* | x, x*) in nats (Bickford Smith et al. 2023): H(y) + H(y*) - H(y, y*), averaged over targets.
+
+    p(y, y*) = mean over samples of p(y | w) p(y* | w): one matrix product of n C by T C over the K samples, exact for
+    these samples. Never negative but for rounding. With few samples it is too large: K samples that agree on average
+    still differ by chance, and by the same chance at x and at x*.
+    """
+    n, num_samples, num_classes = log_probs.shape
+    if targets.ndim != 3 or targets.shape[1] != num_samples:
+        raise ValueError(
+            f"targets have shape {targets.shape}: expected [T, {num_samples}, C], as many samples as the pool"
+        )
+    pool, aims = (jnp.exp(jnp.swapaxes(a, 1, 2)).reshape(-1, num_samples) for a in (log_probs, targets))
+    joint = jnp.matmul(pool, aims.T, precision="highest") / num_samples
+    joint = joint.reshape(n, num_classes, len(targets), -1)
+    terms = jnp.where(joint > 0, joint * jnp.log(jnp.where(joint > 0, joint, 1.0)), 0.0)
+    of_pair = terms.sum((1, 3))  # -H(y, y*), [n, T]
+    alone = entropy(log_marginal(log_probs))[:, None] + entropy(log_marginal(targets))
+    return jnp.mean(alone + of_pair, axis=1)
+
+
+def epig(targets: Inputs) -> Acquisition:
+    """The rows with the highest EPIG about `targets [T, ...]`, inputs from the distribution that will be predicted.
+
+    The targets are predicted once a round by the same K functions as the pool. In `acquire` they are predictions
+    `[T, K, C]` themselves. Memory: T K C floats, and C T C a row of a chunk. ValueError where the samples are not as
+    many as the pool's.
+    """
+
+    def init(key: PRNGKey, pool: Pool) -> Inputs:
+        return jax.tree.map(jnp.asarray, targets)
+
+    def prepare(key: PRNGKey, round: Round) -> Float[Array, "T K C"]:
+        return round.functions(round.memory).log_probs
+
+    def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, " n"]:
+        return expected_information_gain(round.functions(x).log_probs, round.context)
+
+    return Acquisition(summarise, select_best, prepare, init)

@@ -47,8 +47,9 @@ def tfds_dataset(name: str) -> Dataset:
     $AL_JAX_CACHE/data/<name>/<version> (~/.cache/al_jax when unset); they suffice where nothing is prepared, and are
     made anew when they are damaged or the prepared data differ. The arrays are read-only maps of these files.
 
-    ValueError when the name is unknown; the data are prepared in another format than array_record; a record cannot be
-    read, which is named; or they are not prepared, and TensorFlow is missing, a host does not answer within five seconds, or TFDS fails.
+    ValueError when the name is unknown; the data are prepared in another format than array_record; a record, which is
+    named, cannot be read; or they are not prepared, and TensorFlow is missing, a host does not answer within five
+    seconds, or TFDS fails.
     """
     if name not in TFDS_NAMES:
         raise unknown("dataset", name, TFDS_NAMES)

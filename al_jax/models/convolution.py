@@ -16,7 +16,7 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
 NHWC = lax.conv_dimension_numbers((1, 1, 1, 1), (1, 1, 1, 1), ("NHWC", "HWIO", "NHWC"))
-PATCH_BYTES = 2 << 20
+PATCH_BYTES = 4 << 20
 """Patches made at a time: enough for a large matrix product, few enough to stay in cache."""
 
 Window = tuple[tuple[int, int], tuple[tuple[int, int], tuple[int, int]]]

@@ -11,6 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 from al_jax import parallel
 from al_jax.types import Acquisition, Inputs, PRNGKey, Round
 
+BLOCK = 1 << 16
+"""Rows sorted at a time."""
+
 
 class Candidates(NamedTuple):
     """What `select` chooses from: n rows of the pool, their summaries, and which of them may be chosen."""
@@ -59,14 +62,30 @@ def best(
 ) -> tuple[Array, Array]:
     """The `batch_size` best available positions and their scores; ties are broken at random by the key.
 
-    Available rows come first whatever their score (-inf is legal, NaN ranks last); the others score -inf.
-    ValueError unless `batch_size` is 1 to n.
+    Available rows come first whatever their score (-inf is legal, NaN ranks last); the others score -inf. Of many rows
+    each `BLOCK` is sorted for itself first, in constant memory. ValueError unless `batch_size` is 1 to n.
     """
     check_batch_size(batch_size, len(scores))
-    tie = jax.random.uniform(key, scores.shape)
-    positions = jnp.arange(len(scores))
-    _, _, _, order = jax.lax.sort((~available, -scores, tie, positions), num_keys=3)
-    chosen = order[:batch_size]
+    group = jnp.where(available, 0, 1).astype(jnp.int8)
+
+    def first(key: PRNGKey, group: Array, scores: Array, positions: Array) -> tuple[Array, ...]:
+        tie = jax.random.uniform(key, scores.shape)
+        ordered = jax.lax.sort((group, -scores, tie, positions), num_keys=3)
+        return tuple(column[:batch_size] for column in ordered)
+
+    blocks = -(-len(scores) // BLOCK)
+    if blocks == 1 or batch_size > BLOCK // 4:
+        *_, chosen = first(key, group, scores, jnp.arange(len(scores)))
+    else:
+        padding = blocks * BLOCK - len(scores)
+        columns = jnp.pad(group, (0, padding), constant_values=2), jnp.pad(scores, (0, padding))
+
+        def of_block(block: Array) -> tuple[Array, ...]:
+            groups, values = (jax.lax.dynamic_slice_in_dim(column, block * BLOCK, BLOCK) for column in columns)
+            return first(jax.random.fold_in(key, block), groups, values, block * BLOCK + jnp.arange(BLOCK))
+
+        winners = [column.reshape(-1) for column in jax.lax.map(of_block, jnp.arange(blocks))]
+        chosen = jax.lax.sort(winners, num_keys=3)[3][:batch_size]
     return chosen, jnp.where(available[chosen], scores[chosen], -jnp.inf)
 
 

@@ -184,3 +184,13 @@ def test_bad_data_and_networks_are_refused_before_any_work(dataset):
     labels[4] = 7
     with pytest.raises(ValueError, match="labels has 7 in 1 rows"):
         run(tiny("point"), aq.random(), dataset._replace(labels=labels), SETTINGS)
+
+
+def test_a_saturated_batch_warns_once_in_plain_words(dataset):
+    settings = Settings(seeds=2, initial_labels=3, batch_size=6, max_labels=21, num_samples=2, chunk_size=20)
+    with pytest.warns(RuntimeWarning, match=r"% of log K, all that K = 2 .* nearly arbitrary\. Take more") as caught:
+        done = run(tiny("mc_dropout"), aq.batchbald(64), dataset, settings)
+    assert len([w for w in caught if "log K" in str(w.message)]) == 1
+    saturation = done.acquired.groupby(["seed", "round"]).info_saturation.max()
+    assert (saturation > 0.95).sum() > 1, "more than one batch was"
+    assert {"info_standard_error", "info_evaluated", "info_duplicate"} <= set(done.acquired.columns)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from al_jax import pool
 from al_jax.acquisitions import bald, prefilter, top_k
 from al_jax.pool import best, candidates, stream
 from al_jax.types import Acquisition, Data, Labelled, Pool, Predictions, Round
@@ -93,6 +94,28 @@ def test_a_batch_of_all_rows_is_a_permutation_even_when_none_is_available():
     indices, scores = best(KEY, jnp.arange(5.0), jnp.zeros(5, bool), 5)
     assert sorted(indices.tolist()) == list(range(5))
     assert (scores == -jnp.inf).all()
+
+
+@pytest.mark.parametrize("size", [64, 100, 129])
+@pytest.mark.parametrize("few", [False, True], ids=["all available", "three available"])
+def test_in_blocks_it_chooses_what_one_sort_chooses(monkeypatch, size, few):
+    monkeypatch.setattr(pool, "BLOCK", 32)
+    scores = np.random.default_rng(size).permutation(size).astype(np.float32)
+    available = np.isin(np.arange(size), [1, 40, 63]) if few else np.ones(size, bool)
+    indices, values = best(KEY, jnp.asarray(scores), jnp.asarray(available), 8)
+    expected = np.argsort(np.where(available, -scores, np.inf))[: 3 if few else 8]
+    np.testing.assert_array_equal(indices[: len(expected)], expected)
+    np.testing.assert_array_equal(values[: len(expected)], scores[expected])
+    assert np.isneginf(values[len(expected) :]).all()
+    assert len(set(indices.tolist())) == 8
+    assert indices.max() < size, "what fills the last block is never chosen"
+
+
+def test_ties_across_blocks_are_broken_uniformly(monkeypatch):
+    monkeypatch.setattr(pool, "BLOCK", 8)
+    tied = jax.jit(jax.vmap(lambda key: best(key, jnp.zeros(20), jnp.ones(20, bool), 2)[0]))(KEYS)
+    assert is_uniform(np.bincount(np.asarray(tied).ravel(), minlength=20))
+    assert (tied[:, 0] != tied[:, 1]).all()
 
 
 def test_a_batch_of_more_rows_than_there_are_is_an_error():

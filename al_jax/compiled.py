@@ -12,6 +12,7 @@ from jaxtyping import Array
 from al_jax import parallel
 from al_jax.cycle import State
 from al_jax.data import Dataset
+from al_jax.data.dataset import take
 from al_jax.parallel import Layout
 from al_jax.types import Cycle, Inputs, Labelled, PRNGKey, RoundInfo
 
@@ -51,11 +52,8 @@ def compile_cycle(
     init = parallel.compile_over_seeds(init_all_available, layout, (True, True, True, False), *first[0], of_pool)
     state = parallel.shapes(init.out_info, layout, of_seeds=True)
     propose = parallel.compile_over_seeds(programs.propose, layout, (True, False, False, False), state, of_pool, *rest)
+    batch, join, split = transfers(dataset, layout)
     blank = np.zeros((len(seeds), batch_size), np.int32)
-
-    def batch(rows: np.ndarray, labels: np.ndarray, answered: np.ndarray) -> list[tuple[Any, ...]]:
-        chosen = jax.tree.map(lambda leaf: leaf[rows], dataset.inputs)
-        return parallel.split((chosen, rows, labels, answered), layout)
 
     absorb = parallel.compile_over_seeds(
         programs.absorb, layout, (True,) * 5, state, *batch(blank, dataset.labels[blank], blank > 0)[0]
@@ -73,14 +71,31 @@ def compile_cycle(
     def absorb_all(groups: list[State], rows: np.ndarray, labels: np.ndarray, answered: np.ndarray) -> list[State]:
         return [absorb(group, *part) for group, part in zip(groups, batch(rows, labels, answered), strict=True)]
 
+    shapes = jax.tree.map(lambda leaf: np.empty((len(seeds), *leaf.shape[2:]), leaf.dtype), propose.out_info[1])
+    return Compiled(states, propose_all, absorb_all, join, split, shapes, compile_seconds)
+
+
+class Transfers(NamedTuple):
+    """What goes from the host to the devices' groups and back."""
+
+    batch: Callable[..., list[tuple[Any, ...]]]  # rows, labels, answered [S, B] -> the arguments of `absorb`
+    join: Callable[[list[State]], State]
+    split: Callable[[State], list[State]]
+
+
+def transfers(dataset: Dataset, layout: Layout) -> Transfers:
+    """Answered rows with their inputs, and states of all seeds `[S, ...]` in both directions."""
+
+    def batch(rows: np.ndarray, labels: np.ndarray, answered: np.ndarray) -> list[tuple[Any, ...]]:
+        return parallel.split((take(dataset.inputs, rows), rows, labels, answered), layout)
+
     def join(groups: list[State]) -> State:
         return parallel.join([group._replace(key=jax.random.key_data(group.key)) for group in groups], layout)
 
     def split(state: State) -> list[State]:
         return parallel.split(state._replace(key=jax.random.wrap_key_data(jnp.asarray(state.key))), layout)
 
-    shapes = jax.tree.map(lambda leaf: np.empty((len(seeds), *leaf.shape[2:]), leaf.dtype), propose.out_info[1])
-    return Compiled(states, propose_all, absorb_all, join, split, shapes, compile_seconds)
+    return Transfers(batch, join, split)
 
 
 def full_buffer(inputs: Inputs, labels: np.ndarray) -> Labelled:

@@ -1,44 +1,33 @@
 """Residual networks for small colour images."""
 
-from collections.abc import Callable
-from typing import Any
-
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from al_jax.models.cnn import Images, normalised
+from al_jax.models.cnn import ImageNetwork, Images
 from al_jax.models.layers import Conv, Dropout
 
 
-class ResNet18(nn.Module):
+class ResNet18(ImageNetwork):
     """ResNet-18 (He et al. 2016) with the 3 x 3 stem for 32 x 32 images: `x [n, h, w, c] -> [n, C]`.
 
     Its norm is GroupNorm with 32 groups (Wu & He 2018), a pure function of each row. BatchNorm would make a row's
     prediction depend on the rows beside it while training, and on running averages afterwards: neither a function of
     the row, nor a pure function of the parameters. Dropout stands before the last layer, so that K draws share all
-    convolutions. `width` is 64 in the paper. Other attributes as in `cnn.py`.
+    convolutions. `width` is 64 in the paper. Other attributes as of `ImageNetwork`.
     """
 
-    num_classes: int
-    dropout: float = 0.5
-    mean: float = 0.0
-    std: float = 1.0
-    dense: Callable[..., nn.Module] = nn.Dense
-    dtype: Any = None
     width: int = 64
 
     @nn.compact
     def __call__(self, x: Images, train: bool = False) -> Float[Array, "n C"]:
         """Return logits; `train` switches dropout on."""
-        x = normalised(x, self.mean, self.std, "resnet18", 8, self.dtype)
+        x = self.normalised(x, "resnet18", 8)
         x = nn.relu(self.normed(Conv(self.width, (3, 3), use_bias=False, dtype=self.dtype)(x)))
         for stage in range(4):
             for block in range(2):
                 x = self.residual(x, self.width << stage, stride=2 if stage and not block else 1)
         x = Dropout(self.dropout, deterministic=not train)(x.mean(axis=(1, 2)))
-        self.sow("intermediates", "features", x)
-        return self.dense(self.num_classes, dtype=self.dtype)(x).astype(jnp.float32)
+        return self.classified(x)
 
     def residual(self, x: Array, features: int, stride: int) -> Array:
         """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes."""

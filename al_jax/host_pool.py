@@ -127,7 +127,12 @@ def compile_host_pool(
 
 
 def check_pool_is_not_read(
-    steps: Steps, dataset: Dataset, num_initial: int, validation: Labelled | None, test: Labelled, mesh: Mesh | None
+    steps: Steps,
+    dataset: Dataset,
+    num_initial: int,
+    validation: Labelled | None,
+    test: Labelled,
+    mesh: Mesh | None = None,
 ) -> None:
     """ValueError, naming the function, when the posterior or the acquisition does not work without a pool.
 
@@ -135,6 +140,7 @@ def check_pool_is_not_read(
     are. Nothing is computed.
     """
     posterior, acquisition, size = steps.posterior, steps.acquisition, num_rows(dataset.inputs)
+    validation, test = jax.tree.map(jnp.asarray, (validation, test))  # a tracer does not index NumPy arrays
     count = min(size, steps.pool_subset or size, acquisition.shortlist[1] if acquisition.shortlist else size)
 
     def inputs(count: int) -> Any:

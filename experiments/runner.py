@@ -19,6 +19,7 @@ from al_jax import campaign, parallel, plots, results, store
 from al_jax.campaign import Campaign
 from al_jax.compiled import full_buffer
 from al_jax.data import Dataset
+from al_jax.host_pool import check_pool_is_not_read
 from al_jax.types import Acquisition, Posterior
 from experiments import config as configs
 from experiments.config import Config
@@ -136,7 +137,7 @@ def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
     dataset = campaign.validate(configs.build_dataset(config.data), config.campaign)
     acquisition = configs.build_acquisition(config.acquisition, dataset)
     posterior = configs.build_posterior(config.posterior, configs.build_training(config.training), dataset)
-    functions = campaign.programs(posterior, acquisition, config.campaign)
+    functions = campaign.programs(posterior, acquisition, dataclasses.replace(config.campaign, pool_on="device"))
     rows = campaign.start_rows(dataset, config.campaign)[0]
     test, validation = full_buffer(dataset.test_inputs, dataset.test_labels), None
     if dataset.validation_labels is not None:
@@ -144,6 +145,9 @@ def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
     # Tracing alone finds what would fail while compiling, when the results folder exists already.
     state = jax.eval_shape(functions.init, jax.random.key(0), dataset.inputs, rows, dataset.labels[rows])
     jax.eval_shape(functions.propose, state, dataset.inputs, validation, test)
+    if config.campaign.pool_on == "host":
+        steps = campaign.programs(posterior, acquisition, config.campaign)
+        check_pool_is_not_read(steps, dataset, config.campaign.initial_labels, validation, test)
     return posterior, acquisition, dataset
 
 

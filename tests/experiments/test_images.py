@@ -62,6 +62,16 @@ def test_what_cannot_work_is_named_before_anything_is_compiled(config, message):
         runner.build(config)
 
 
+def test_a_pool_on_the_host_from_its_configuration_to_its_tables(tmp_path):
+    acquired = []
+    for pool_on in ("device", "host"):
+        settings = Settings(seeds=2, max_labels=30, num_samples=3, chunk_size=100, pool_on=pool_on)
+        config = Config(posterior=PosteriorConfig(hidden=(8,)), training=TrainingConfig(steps=5), campaign=settings)
+        runner.run_config(config, tmp_path / pool_on, runner.RunOptions())
+        acquired.append((tmp_path / pool_on / "acquired.csv").read_bytes())
+    assert acquired[0] == acquired[1]
+
+
 @pytest.mark.skipif(not PREPARED.is_dir(), reason="no ../shared/tfds: the real data sets are not here")
 def test_mnist_with_gals_network(environment, tmp_path):
     budget = "--seeds 1 --max-labels 60 --batch-size 40 --pool-subset 100 --num-samples 10 --test-samples 2 --steps 60"

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from al_jax.models import Dropout, VariationalConv, VariationalDense
+from al_jax.models import ChannelDropoutConv, Dropout, VariationalConv, VariationalDense, max_pool
 from al_jax.posteriors.variational import draw_weights
 
 KEY = jax.random.key(0)
@@ -64,3 +64,39 @@ def test_dropout_drops_at_its_rate_independently_and_keeps_the_mean(rate):
 def test_dropout_that_is_off_does_nothing_and_needs_no_key():
     np.testing.assert_array_equal(Dropout(0.5, deterministic=True).apply({}, IMAGES), IMAGES)
     np.testing.assert_array_equal(Dropout(0.0).apply({}, IMAGES), IMAGES)
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 8, 2), (2, 5, 7, 3)])
+def test_max_pool_is_flax_s_in_values_and_gradients(shape):
+    x = jax.random.normal(KEY, shape)
+
+    def results(pool):
+        return pool(x), jax.grad(lambda x: jnp.sum(jnp.sin(pool(x))))(x)
+
+    theirs = results(lambda x: nn.max_pool(x, (2, 2), (2, 2)))
+    for a, b in zip(results(max_pool), theirs, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_dropout_of_channels_keeps_or_drops_each_whole():
+    x = 1.0 + jnp.arange(200 * 4 * 4 * 6.0).reshape(200, 4, 4, 6)
+    y = np.asarray(Dropout(0.25, broadcast_dims=(1, 2)).apply({}, x, rngs={"dropout": KEY}))
+    kept = y[:, 0, 0] > 0
+    np.testing.assert_allclose(y, np.where(kept[:, None, None], x / 0.75, 0), rtol=1e-6)
+    assert abs(kept.mean() - 0.75) < 5 * np.sqrt(0.25 * 0.75 / kept.size)
+    assert len(np.unique(kept, axis=0)) > 10, "each row has a mask of its own"
+
+
+@pytest.mark.parametrize("options", [{}, {"strides": 2, "padding": "VALID"}])
+def test_channel_dropout_conv_is_channel_dropout_and_then_the_ordinary_convolution(options):
+    x = jax.random.normal(KEY, (3, 6, 6, 4))
+    ordinary = nn.Conv(5, (3, 3), **options)
+    layer = ChannelDropoutConv(5, (3, 3), 0.5, **options)
+    params = jax.tree.map(lambda leaf: leaf + 0.1, ordinary.init(KEY, x))
+    off = layer.clone(deterministic=True)
+    np.testing.assert_allclose(off.apply(params, x), ordinary.apply(params, x), atol=1e-5)
+    y = layer.apply(params, x, rngs={"dropout": KEY})
+    masks = 2.0 * np.array(np.meshgrid(*[[0, 1]] * 4)).reshape(4, -1).T  # all 16
+    possible = np.stack([ordinary.apply(params, x * mask) for mask in masks])
+    distances = np.abs(possible - y).max(axis=(2, 3, 4))  # [16, rows]
+    assert distances.min(0).max() < 1e-5, "every row saw one of the masks"

@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,11 +35,21 @@ Oracle = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """`rows [S, B] -> (labels [S, B], answered bool [S, B])`; rows that are not answered stay in the pool."""
 
 
+class Proposed(NamedTuple):
+    """A round that waits for the labels of its rows."""
+
+    round: int
+    wanted: np.ndarray  # bool [S, B] which of `info.rows [S, B]` are to be labelled
+    info: RoundInfo  # on the host, [S, ...]
+    state: Callable[[], State]  # after the fit, fetched to the host, [S, ...]
+
+
 class Campaign(NamedTuple):
     """What a campaign leaves: tidy tables, and per-seed states with a leading axis for seeds.
 
     rounds: a row per (seed, round): num_labelled, metrics, `fit_*`, `info_*`, seconds. acquired: a row per acquired
-    row: seed, round, pick, row, score, label. stopped: why the seeds that diverged were stopped.
+    row: seed, round, pick, row, score, label. stopped: why the seeds that diverged were stopped. finished: False when
+    `max_hours` ended it between two rounds.
     """
 
     rounds: pd.DataFrame
@@ -46,6 +57,7 @@ class Campaign(NamedTuple):
     stopped: dict[int, str]
     compile_seconds: float
     state: State | None = None  # None when the run was read from disk
+    finished: bool = True
 
 
 def validate(dataset: Dataset, settings: Settings) -> Dataset:
@@ -83,9 +95,22 @@ def validate(dataset: Dataset, settings: Settings) -> Dataset:
     return dataset
 
 
-def start_rows(dataset: Dataset, settings: Settings) -> np.ndarray:
-    """Initial rows int32 [S, initial_labels] of all seeds; ValueError as of `initial_rows`."""
+def start_rows(dataset: Dataset, settings: Settings, initial: np.ndarray | None = None) -> np.ndarray:
+    """Initial rows int32 [S, initial_labels] of all seeds: those given, or drawn.
+
+    ValueError as of `initial_rows`, and unless the given ones are distinct pool rows of that shape.
+    """
     size, classes = settings.initial_labels, dataset.num_classes
+    if initial is not None:
+        given, rows = np.asarray(initial), len(dataset.labels)
+        if given.shape != (settings.seeds, size) or not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(f"initial={given.dtype}{list(given.shape)}: expected integers [{settings.seeds}, {size}]")
+        for of_seed in given:
+            distinct, counts = np.unique(of_seed, return_counts=True)
+            wrong = distinct[(distinct < 0) | (distinct >= rows) | (counts > 1)]
+            if len(wrong):
+                raise ValueError(f"initial has the row {wrong[0]}: expected distinct rows from 0 to {rows - 1}")
+        return given.astype(np.int32)
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
     return np.stack([initial_rows(seed, dataset.labels, size, classes, settings.balanced) for seed in seeds])
 
@@ -133,28 +158,71 @@ def run(
     *,
     likelihood: Likelihood | None = None,
     method: str = "campaign",
+    initial: np.ndarray | None = None,
     oracle: Oracle | None = None,
     results: Store | None = None,
     console: Console | None = None,
     devices: Sequence[jax.Device] | None = None,
+    max_hours: float | None = None,
 ) -> Campaign:
     """Run a campaign over all seeds: `propose` and `absorb` are compiled once each, before the first round.
 
     Args:
       likelihood: the one given to `posterior`; `categorical()` by default.
       method: name of the campaign in its tables and beside the progress bar.
+      initial: pool rows int [S, initial_labels] that are labelled at the start, instead of random ones.
       oracle: answers for proposed rows; by default the labels of `dataset`. Of several processes only process 0 asks.
       results: from `open_store`: every round is checkpointed there, and a run that was killed continues.
       console: where the progress bar goes; None shows none.
       devices: of all processes, from `parallel.devices`; by default all there are.
+      max_hours: end after the round in which they are over; with `results` the run can then be continued.
 
     A seed whose training diverges is stopped there and keeps its earlier rounds; the others finish.
     ValueError names what cannot work before anything is compiled; RuntimeError when the oracle answers nothing at all.
     """
+    options: dict[str, Any] = {"likelihood": likelihood, "method": method, "initial": initial, "results": results}
+    options |= {"console": console, "devices": devices, "max_hours": max_hours}
+    loop = rounds(posterior, acquisition, dataset, settings, **options)
+    try:
+        proposed = next(loop)
+        while True:
+            rows = np.asarray(proposed.info.rows)
+            if oracle is None:
+                answers = np.asarray(dataset.labels)[rows], proposed.wanted
+            else:
+                answers = on_first(functools.partial(oracle, rows))
+            proposed = loop.send(answers)
+    except StopIteration as end:
+        return end.value
+
+
+def rounds(
+    posterior: Posterior,
+    acquisition: Acquisition,
+    dataset: Dataset,
+    settings: Settings | None = None,
+    *,
+    likelihood: Likelihood | None = None,
+    method: str = "campaign",
+    initial: np.ndarray | None = None,
+    results: Store | None = None,
+    console: Console | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    max_hours: float | None = None,
+) -> Generator[Proposed, tuple[np.ndarray, np.ndarray], Campaign]:
+    """`run` turned inside out, for whoever labels in their own time: yields each round that needs labels.
+
+    Send `(labels [S, B], answered bool [S, B])` for its `info.rows`; the generator's return value is the `Campaign`.
+    Arguments and errors are those of `run`, an error in the answers ends the generator. With `results` a new generator
+    continues with the round that was not answered.
+    """
+    deadline = np.inf if max_hours is None else time.monotonic() + 3600 * max_hours
+    if max_hours is not None and not max_hours > 0:
+        raise ValueError(f"max_hours={max_hours}: expected a positive number of hours")
     settings = settings or Settings()
     dataset = validate(dataset, settings)
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
-    start = start_rows(dataset, settings)
+    start = start_rows(dataset, settings, initial)
     if settings.chunk_size is None:
         chunk_size = chunks.automatic(posterior, dataset.inputs, settings.num_samples)
         settings = dataclasses.replace(settings, chunk_size=chunk_size)
@@ -170,49 +238,66 @@ def run(
             states, records = _restored(results, done, compiled, dataset, settings)
         if results is not None and results.resumed:
             log_start(results.directory)
-        warned = False
-        while not records or not complete(records, settings):
+        warned, in_time = False, True
+        while in_time and not (records and complete(records, settings)):
             began = time.perf_counter()
             states, info = compiled.propose(states)
-            labels, answered = _ask(oracle, info, records, dataset, settings)
+            worked = time.perf_counter() - began
+            wanted = _wanted(info, records, settings)
+            labels, answered = np.zeros((*wanted.shape, *dataset.labels.shape[1:]), dataset.labels.dtype), wanted
+            if wanted.any():
+                answers = yield Proposed(len(records), wanted, info, functools.partial(compiled.join, states))
+                labels, answered = _checked(answers, wanted, info, len(records), dataset, settings)
+            began = time.perf_counter()
             states = compiled.absorb(states, np.asarray(info.rows), labels, answered)
-            records.append(Record(info, labels, answered, np.asarray(time.perf_counter() - began)))
+            records.append(Record(info, labels, answered, np.asarray(worked + time.perf_counter() - began)))
             warned = warned or _warn_of_saturation(info, settings)
             if results is not None:
                 save(results, len(records), _checkpoint(compiled, states, records, settings))
                 _write_tables(results, *tables(records, settings, method))
             accuracy = f", accuracy {info.metrics['accuracy'].mean():.3f}" if "accuracy" in info.metrics else ""
             bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels{accuracy}")
-    rounds, acquired = tables(records, settings, method)
-    why = stopped(records, settings)
+            in_time = on_first(lambda: time.monotonic() < deadline)
+    of_rounds, acquired = tables(records, settings, method)
+    why, finished = stopped(records, settings), complete(records, settings)
     if results is not None:
         wait(results)
-        _write_tables(results, rounds, acquired)
-        write_json(results.directory / "summary.json", {"stopped": why, "compile_seconds": compiled.compile_seconds})
-    return Campaign(rounds, acquired, why, compiled.compile_seconds, compiled.join(states))
+        _write_tables(results, of_rounds, acquired)
+        if finished:
+            write_json(
+                results.directory / "summary.json", {"stopped": why, "compile_seconds": compiled.compile_seconds}
+            )
+    return Campaign(of_rounds, acquired, why, compiled.compile_seconds, compiled.join(states), finished)
 
 
 def load(directory: Path) -> Campaign:
     """A finished campaign from its results folder; the final states are not kept there."""
     summary = json.loads((directory / "summary.json").read_text())
     why = {int(seed): reason for seed, reason in summary["stopped"].items()}
-    rounds, acquired = (pd.read_csv(directory / f"{name}.csv") for name in ("rounds", "acquired"))
-    return Campaign(rounds, acquired, why, summary["compile_seconds"])
+    of_rounds, acquired = (pd.read_csv(directory / f"{name}.csv") for name in ("rounds", "acquired"))
+    return Campaign(of_rounds, acquired, why, summary["compile_seconds"])
 
 
-def _ask(
-    oracle: Oracle | None, info: RoundInfo, records: list[Record], dataset: Dataset, settings: Settings
+def _wanted(info: RoundInfo, records: list[Record], settings: Settings) -> np.ndarray:
+    """bool [S, B]: the proposed rows that are worth asking about, of seeds that go on."""
+    going = info.fit["finite"] & (finite(records) if records else True) & (info.num_labelled < settings.max_labels)
+    return np.asarray(info.valid & going[:, None])
+
+
+def _checked(
+    answers: tuple[np.ndarray, np.ndarray],
+    wanted: np.ndarray,
+    info: RoundInfo,
+    number: int,
+    dataset: Dataset,
+    settings: Settings,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels `[S, B, ...]` of the proposed rows, and which of them go to the labelled buffer."""
-    rows, room = np.asarray(info.rows), settings.max_labels - np.asarray(info.num_labelled)
-    going = info.fit["finite"] & (finite(records) if records else True) & (room > 0)
-    wanted = np.asarray(info.valid & going[:, None])
-    labels, answered = (
-        (dataset.labels[rows], wanted) if oracle is None else map(np.asarray, on_first(lambda: oracle(rows)))
-    )
-    if wanted.any() and not (wanted & answered).any():
-        raise RuntimeError(f"the oracle answered none of the rows proposed in round {len(records)}")
+    labels, answered = map(np.asarray, answers)
     answered = wanted & answered
+    if not answered.any():
+        raise RuntimeError(f"the oracle answered none of the rows proposed in round {number}")
+    rows, room = np.asarray(info.rows), settings.max_labels - np.asarray(info.num_labelled)
     wrong = answered & ~((labels >= 0) & (labels < dataset.num_classes)).reshape(*rows.shape, -1).all(-1)
     if wrong.any():
         raise ValueError(

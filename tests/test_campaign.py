@@ -101,6 +101,67 @@ def test_an_oracle_that_answers_nothing_or_nonsense_is_refused(dataset):
         run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=lambda rows: (np.full(rows.shape, 3), rows >= 0))
 
 
+def test_labels_given_from_outside_make_the_same_campaign(bald, dataset):
+    loop = campaign.rounds(tiny("mc_dropout"), aq.top_k(aq.bald), dataset, SETTINGS, method="bald")
+    proposed, asked = next(loop), 0
+    for _ in range(2):
+        assert jax.tree.leaves(proposed.state().posterior)[0].shape[0] == 3
+        asked += int(proposed.wanted.sum())
+        proposed = loop.send((dataset.labels[proposed.info.rows], proposed.wanted))
+    with pytest.raises(StopIteration) as end:
+        loop.send((dataset.labels[proposed.info.rows], proposed.wanted))
+    done = end.value.value
+    assert asked + int(proposed.wanted.sum()) == 3 * 12, "all of the last batch is offered, and what the budget leaves room for is taken"
+    pd.testing.assert_frame_equal(done.acquired, bald.acquired)
+
+
+def test_nobody_is_asked_when_the_budget_is_reached(dataset):
+    asked = []
+
+    def oracle(rows):
+        asked.append(rows)
+        return dataset.labels[rows], np.ones(rows.shape, bool)
+
+    done = run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=oracle)
+    assert len(asked) == 3 == done.rounds["round"].max()
+
+
+def test_out_of_time_it_ends_between_two_rounds_and_can_be_continued(bald, dataset, tmp_path):
+    arguments = tiny("mc_dropout"), aq.top_k(aq.bald), dataset, SETTINGS
+    part = run(*arguments, method="bald", results=open_store(tmp_path, {"a": 1}), max_hours=1e-9)
+    assert not part.finished
+    assert part.rounds["round"].max() == 0
+    assert not (tmp_path / "summary.json").exists()
+    done = run(*arguments, method="bald", results=open_store(tmp_path, {"a": 1}, resume=True))
+    assert done.finished
+    pd.testing.assert_frame_equal(done.acquired, bald.acquired)
+
+
+def test_initial_rows_can_be_given(dataset):
+    initial = np.arange(18).reshape(3, 6)
+    done = run(tiny("point"), aq.random(), dataset, SETTINGS, initial=initial)
+    assert np.array_equal(np.asarray(done.state.labelled.rows)[:, :6], initial)
+
+
+@pytest.mark.parametrize(
+    ("initial", "message"),
+    [
+        (np.zeros((3, 5), int), r"initial=int64\[3, 5\]: expected integers \[3, 6\]"),
+        (np.zeros((3, 6)), r"initial=float64\[3, 6\]: expected integers"),
+        (np.zeros((3, 6), int), "initial has the row 0: expected distinct rows"),
+        (np.arange(18).reshape(3, 6) - 1, "initial has the row -1"),
+    ],
+)
+def test_initial_rows_that_are_none_are_refused(dataset, initial, message):
+    with pytest.raises(ValueError, match=message):
+        run(tiny("point"), aq.random(), dataset, SETTINGS, initial=initial)
+
+
+def test_a_time_that_is_none_is_refused(dataset):
+    with pytest.raises(ValueError, match="max_hours=0: expected a positive"):
+        run(tiny("point"), aq.random(), dataset, SETTINGS, max_hours=0)
+
+
 def test_a_seed_that_diverges_is_stopped_and_the_others_finish(dataset):
     """One pool row is so large that training on it overflows; only the seeds that label it diverge."""
     inputs = dataset.inputs.copy()

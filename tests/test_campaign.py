@@ -111,7 +111,7 @@ def test_labels_given_from_outside_make_the_same_campaign(bald, dataset):
     with pytest.raises(StopIteration) as end:
         loop.send((dataset.labels[proposed.info.rows], proposed.wanted))
     done = end.value.value
-    assert asked + int(proposed.wanted.sum()) == 3 * 12, "all of the last batch is offered, and what the budget leaves room for is taken"
+    assert asked + int(proposed.wanted.sum()) == 3 * 12, "all of the last batch is offered"
     pd.testing.assert_frame_equal(done.acquired, bald.acquired)
 
 

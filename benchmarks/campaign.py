@@ -21,11 +21,8 @@ seconds, once a campaign however many seeds: it should eat most of the gain at o
 """
 
 import dataclasses
-import importlib.metadata
-import json
 import multiprocessing
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -37,6 +34,8 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.environment import machine, write
 
 INITIAL_LABELS = 20
 CORES = os.cpu_count() or 1
@@ -248,20 +247,6 @@ def render(rows: list[dict], title: str) -> Table:
     return table
 
 
-def machine() -> dict[str, object]:
-    """What the numbers depend on; nothing that names this machine."""
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.machine(),
-        "cores": CORES,
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-    }
-
-
 def main(options: Options) -> None:
     """Measure, print the table and save it."""
     console = Console(width=max(Console().width, 150))
@@ -279,7 +264,7 @@ def main(options: Options) -> None:
                 soft_wrap=True,
             )
     rows = [summary(contender, of_contender) for contender, of_contender in runs.items()]
-    table, described = quoted(rows), machine()
+    table, described = quoted(rows), machine(PACKAGES)
     hardware = f"{described['cores']} cores ({described['cpu']})"
     title = f"BALD on digits to {options.max_labels} labels, {hardware}, {options.repeats} repeats"
     console.print(render(table, title))
@@ -290,8 +275,7 @@ def main(options: Options) -> None:
         "table": table,
         "all": rows,
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(content, indent=1) + "\n")
+    write(options.output, content)
     console.print(f"{time.perf_counter() - start:.0f} s")
 
 

@@ -14,11 +14,8 @@ BatchBALD's: forward 8.0 (0.9, 6.6 and 0.3 for its layers), so a step of 64 is 1
 """
 
 import dataclasses
-import importlib.metadata
-import json
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -29,6 +26,8 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.environment import machine, write
 
 MINIBATCH = {"gal_cnn": 128, "batchbald_cnn": 64}
 SAMPLES, ROWS = 100, 10_000
@@ -195,10 +194,7 @@ def main() -> None:
                 cells += ["", ""] if middle is None else [f"{middle:.1f}", f"{middle / ours[what]:.2f}"]
             table.add_row(network, name, *cells)
     Console().print(table)
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(), **versions}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({"environment": machine, "networks": found}, indent=1) + "\n")
+    write(options.output, {"machine": machine(PACKAGES), "networks": found})
 
 
 if __name__ == "__main__":

@@ -12,11 +12,9 @@ Streaming should cost the same time and a constant memory, and either way the ti
 """
 
 import dataclasses
-import json
 import math
 import multiprocessing
 import os
-import platform
 import resource
 import socket
 import statistics
@@ -31,6 +29,8 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.environment import machine, write
 
 FEATURES, CLASSES, SAMPLES, BATCH, INITIAL = 16, 10, 100, 10, 20
 
@@ -53,6 +53,8 @@ class Options:
     """Rows predicted at a time."""
     hidden: tuple[int, ...] = (32, 32)
     """Widths of the network's hidden layers."""
+    shortlist: int | None = None
+    """Propose by BatchBALD among this many rows with the highest BALD, instead of by BALD."""
     output: Path = Path(__file__).parent / "results" / "pool_scale.json"
     """Where the table goes."""
 
@@ -93,7 +95,7 @@ def measure(point: Point, options: Options, path: Path, coordinator: str, index:
     import optax
 
     from al_jax import parallel
-    from al_jax.acquisitions import bald, top_k
+    from al_jax.acquisitions import bald, batchbald, prefilter, top_k
     from al_jax.compiled import Compiled, compile_cycle
     from al_jax.cycle import cycle, steps
     from al_jax.data import Dataset
@@ -108,7 +110,7 @@ def measure(point: Point, options: Options, path: Path, coordinator: str, index:
     posterior = mc_dropout(
         MLP(CLASSES, options.hidden, mean=127.5, std=74.0), categorical(), Training(optax.adam(1e-3), steps=1)
     )
-    acquisition = top_k(bald)
+    acquisition = prefilter(bald, options.shortlist, batchbald()) if options.shortlist else top_k(bald)
     alone = point.devices * point.processes == 1
     layout = parallel.layout(1, 1) if alone else parallel.pool_layout(1, 1, options.chunk_size, parallel.devices())
     pool = np.load(path, mmap_mode="r")
@@ -252,12 +254,11 @@ def main(options: Options) -> None:
                     for size in options.sizes:
                         rows.append(run(Point(size, pool, devices, processes), options, path))
                         console.print(f"[dim]{rows[-1]}", soft_wrap=True)
-    machine = {"cores": os.cpu_count(), "platform": platform.machine(), "python": platform.python_version()}
     rows = compared(rows)
-    console.print(render(rows, f"BALD with K = {SAMPLES}, {machine['cores']} cores, {options.repeats} repeats"))
+    what = "BALD" if options.shortlist is None else f"BatchBALD of the {options.shortlist} best by BALD,"
+    console.print(render(rows, f"{what} with K = {SAMPLES}, {os.cpu_count()} cores, {options.repeats} repeats"))
     chosen = {name: value for name, value in dataclasses.asdict(options).items() if name != "output"}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({"machine": machine, "options": chosen, "table": rows}, indent=1) + "\n")
+    write(options.output, {"machine": machine(("jax", "jaxlib", "numpy")), "options": chosen, "table": rows})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """BatchBALD is exact where it can be, unbiased within its stated error where it samples, and greedy either way."""
 
+import importlib
 import itertools
 
 import jax
@@ -11,9 +12,18 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from al_jax.acquisitions import acquire, bald, batchbald
-from al_jax.acquisitions.batchbald import Configurations, extend, mean_conditional_entropy, posterior_weights, start
-from al_jax.information import joint_entropy, joint_mutual_information
+from al_jax.acquisitions.batchbald import (
+    Configurations,
+    conditional_entropies,
+    extend,
+    grouped,
+    mean_conditional_entropy,
+    posterior_weights,
+    start,
+)
+from al_jax.information import entropy, joint_entropy, joint_mutual_information, log_marginal
 
+MODULE = importlib.import_module("al_jax.acquisitions.batchbald")  # its function has the same name
 KEY = jax.random.key(0)
 
 
@@ -89,6 +99,32 @@ def test_while_exact_it_is_the_greedy_algorithm(shape, lazy):
     np.testing.assert_allclose(acquired.scores, greedy(log_probs, 4), atol=1e-5)
     assert information(log_probs[acquired.indices]) == pytest.approx(float(acquired.scores[-1]), abs=1e-5)
     assert np.all(np.asarray(acquired.info["standard_error"]) == 0)
+
+
+@pytest.mark.parametrize("capacity", [3**5, 60], ids=["exact", "sampled"])
+@pytest.mark.parametrize("groups", [1, 2, 16, 60])
+def test_groups_of_configurations_bound_every_gain(monkeypatch, capacity, groups):
+    monkeypatch.setattr(MODULE, "GROUPS", groups)
+    log_probs = jnp.asarray(table(90, 6, 3, 1.5))
+    configurations = sampled(KEY, log_probs[:5], capacity)
+    beliefs = posterior_weights(configurations)
+    centres, weights = grouped(beliefs, configurations)
+    assert weights.shape == (groups,)
+    np.testing.assert_allclose(weights.sum(), 1, atol=1e-5)
+    np.testing.assert_allclose(weights @ centres, configurations.weights @ beliefs, atol=1e-5)
+    bounds = weights @ conditional_entropies(centres, log_probs)
+    assert np.all(bounds >= mean_conditional_entropy(beliefs, configurations, log_probs) - 1e-5)
+    if groups == 1 and capacity == 3**5:
+        np.testing.assert_allclose(bounds, entropy(log_marginal(log_probs)), atol=1e-5, err_msg="nothing is known")
+
+
+def test_lazy_with_few_groups_selects_what_computing_every_gain_selects(monkeypatch):
+    monkeypatch.setattr(MODULE, "GROUPS", 8)
+    log_probs = table(400, 20, 4, 0.7)
+    lazy, full = (acquire(batchbald(256, lazy=lazy), log_probs, 5) for lazy in (True, False))
+    np.testing.assert_array_equal(lazy.indices, full.indices)
+    np.testing.assert_allclose(lazy.scores, full.scores, atol=1e-6)
+    assert np.mean(lazy.info["evaluated"][1:]) < 0.5, "or nothing was saved"
 
 
 LAZY, FULL = (

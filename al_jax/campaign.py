@@ -315,7 +315,7 @@ def _warn_of_saturation(info: RoundInfo, settings: Settings) -> bool:
         f"a batch reached {highest:.0%} of log K, all that K = {settings.num_samples} posterior samples can tell "
         "apart: its last picks are nearly arbitrary. Take more samples or smaller batches, or stop when saturated",
         RuntimeWarning,
-        stacklevel=3,
+        stacklevel=4,  # the caller of `run`
     )
     return True
 

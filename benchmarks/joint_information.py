@@ -1,9 +1,9 @@
 """How far off three sampled estimates of I(y_1..y_B; w) are, each given the same time.
 
 B rows by K posterior samples, of the tables of `benchmarks.batchbald`: the batch that BatchBALD picks there. After M
-draws, M / K of them with labels from each posterior sample, the reference sums -log p(y_1..y_B-1) and the entropies of the last
-label (importance weighting the samples by one another, Kirsch et al. 2019, section 3.2): `importance`. Taking of the
-same M configurations only the conditional entropies, E_m H[y_i | y_1..y_i-1 = m], bounds every term by log C:
+draws, M / K of them with labels from each posterior sample, the reference sums -log p(y_1..y_B-1) and the entropies of
+the last label (importance weighting the samples by one another, Kirsch et al. 2019): `importance`. Taking of the same M
+configurations only the conditional entropies, E_m H[y_i | y_1..y_i-1 = m], bounds every term by log C:
 `conditional`. al_jax keeps the heaviest configurations exactly and samples from strata of the others: `heaviest`.
 
 The errors are root mean squares over keys, against the mean of `heaviest` with 20 M. An estimate's variance is about

@@ -1,23 +1,33 @@
 """The typed configuration that every experiment shares, and what is built from it."""
 
-import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float
 
-from al_jax import acquisitions, augmentation, data, models, posteriors
+from al_jax import acquisitions, augmentation, models, posteriors
 from al_jax.campaign import Settings
 from al_jax.data import Dataset
 from al_jax.errors import unknown
 from al_jax.likelihood import categorical
 from al_jax.training import Training, l2
 from al_jax.types import Acquisition, Posterior
+from experiments.datasets import DataConfig, expect, named
+from experiments.datasets import build_dataset as build_dataset
+
+
+def mean_std_2017(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n"]:
+    """`mean_std` as in the scripts of Gal et al. 2017, of one sample K times: 0 for every row, so the batch is random.
+
+    Computed in floating point it is 0 up to rounding; here it is exactly 0.
+    """
+    return jnp.zeros(log_probs.shape[:-2], log_probs.dtype)
+
 
 SCORES = {
     score.__name__: score
@@ -29,6 +39,7 @@ SCORES = {
         acquisitions.mean_std,
         acquisitions.variation_ratio,
         acquisitions.vote_entropy,
+        mean_std_2017,
     )
 } | {"mean_kl": acquisitions.mean_kl}
 BATCH_METHODS = ("random", "core_set", "batchbald", "epig")
@@ -48,34 +59,12 @@ POSTERIORS = ("point", "mc_dropout", "variational", "ensemble", "debal")
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """The data set, and the variants of its pool; test and validation rows are never changed."""
-
-    dataset: str = "digits"
-    """digits, mnist, fashion_mnist, cifar10, cifar100, svhn_cropped, emnist/balanced or cmaterdb/bangla, ..."""
-    validation_size: int = 0
-    """Rows moved from the pool to a validation set, for early stopping."""
-    repeated: int = 1
-    """Copies of every pool row in total; above 1 each gets Gaussian noise."""
-    repeated_noise: float = 1.6
-    """Standard deviation of that noise in raw input units (a tenth of the digits' range)."""
-    rare_classes: tuple[int, ...] = ()
-    """Classes of which only a share of the pool's rows is kept."""
-    rare_share: float = 0.1
-    """That share."""
-    label_noise: float = 0.0
-    """Probability that the oracle answers with another class."""
-    data_seed: int = 0
-    """Seed of the validation split and of the variants; the same for all campaign seeds."""
-
-
-@dataclasses.dataclass(frozen=True)
 class AcquisitionConfig:
     """How a batch is chosen."""
 
     acquisition: str = "bald"
     """random, entropy, least_confidence, margin, bald, mean_std, variation_ratio, vote_entropy, mean_kl, core_set,
-    batchbald or epig."""
+    batchbald, epig, or mean_std_2017: the mistake of Gal et al. 2017, which is random acquisition."""
     stochastic: Literal["power", "softmax", "softrank"] | None = None
     """Sample the batch by Gumbel top-k over a score instead of taking the best rows (Kirsch et al. 2023)."""
     coldness: float = 1.0
@@ -113,6 +102,10 @@ class PosteriorConfig:
     """Standard deviation of `variational`'s Gaussian prior over weights."""
     temperature: float = 0.1
     """Weight of `variational`'s KL; below 1 is a cold posterior."""
+    mean: float | None = None
+    """The network takes (x - mean) / std of the raw inputs x; None: the mean of the pool."""
+    std: float | None = None
+    """None: the standard deviation of the pool."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,38 +149,29 @@ class Config:
     campaign: Settings = Settings()
 
 
-@contextlib.contextmanager
-def named(**options: str) -> Iterator[None]:
-    """Errors that begin with the name of an argument begin with the name of the option instead."""
-    try:
-        yield
-    except ValueError as error:
-        argument, separator, rest = str(error).partition("=")
-        raise ValueError(options.get(argument, argument) + separator + rest) from error
+def changed(config: Config, **fields: Any) -> Config:
+    """The configuration with `fields`, of whatever section: their names, those of the command line, are unique."""
+    for section in dataclasses.fields(config):
+        part = getattr(config, section.name)
+        of_part = {field.name: fields.pop(field.name) for field in dataclasses.fields(part) if field.name in fields}
+        config = dataclasses.replace(config, **{section.name: dataclasses.replace(part, **of_part)})
+    if fields:
+        raise TypeError(f"no section has {', '.join(fields)}")
+    return config
 
 
-def expect(holds: bool, name: str, value: object, expected: str) -> None:
-    """ValueError that names the option and its value unless `holds`."""
-    if not holds:
-        raise ValueError(f"{name}={value!r}: expected {expected}")
-
-
-def build_dataset(config: DataConfig) -> Dataset:
-    """Load the data set, split validation rows off, then change the pool: nothing of other splits can leak into it."""
-    dataset = data.load(config.dataset)
-    if config.validation_size:
-        with named(size="validation_size"):
-            dataset = data.with_validation(dataset, config.validation_size, config.data_seed)
-    if config.rare_classes:
-        with named(share="rare_share", classes="rare_classes"):
-            dataset = data.imbalanced(dataset, config.rare_share, config.rare_classes, config.data_seed)
-    if config.label_noise:
-        with named(rate="label_noise"):
-            dataset = data.noisy_labels(dataset, config.label_noise, config.data_seed)
-    if config.repeated != 1:
-        with named(copies="repeated", noise="repeated_noise"):
-            dataset = data.repeated(dataset, config.repeated, config.repeated_noise, config.data_seed)
-    return dataset
+def build_initial(config: Config) -> np.ndarray | None:
+    """Pool rows [seeds, initial_labels] that are prescribed, the first of the pool; None: every seed draws its own."""
+    count = len(config.data.initial_rows)
+    if not count:
+        return None
+    expect(
+        config.campaign.initial_labels == count,
+        "initial_labels",
+        config.campaign.initial_labels,
+        f"{count}, the number of initial_rows",
+    )
+    return np.tile(np.arange(count), (config.campaign.seeds, 1))
 
 
 def build_acquisition(config: AcquisitionConfig, dataset: Dataset) -> Acquisition:
@@ -267,12 +251,13 @@ def network_name(network: str, dataset: Dataset) -> str:
 
 
 def build_posterior(config: PosteriorConfig, training: Training, dataset: Dataset) -> Posterior:
-    """The posterior over networks for this data set; inputs are normalised by the moments of the pool."""
+    """The posterior over networks for this data set."""
     name, network = config.posterior, network_name(config.network, dataset)
     if name not in POSTERIORS:
         raise unknown("posterior", name, POSTERIORS)
     expect(all(width > 0 for width in config.hidden), "hidden", config.hidden, "positive widths")
     expect(0 <= config.dropout < 1, "dropout", config.dropout, "0 or more and less than 1")
+    expect(config.std is None or config.std > 0, "std", config.std, "a positive number")
     sampled = name in ("mc_dropout", "debal")
     expect(
         not sampled or config.dropout > 0, "dropout", config.dropout, f"more than 0, since {name} samples dropout masks"
@@ -280,8 +265,8 @@ def build_posterior(config: PosteriorConfig, training: Training, dataset: Datase
     options: dict[str, Any] = {
         "num_classes": dataset.num_classes,
         "dropout": 0.0 if name == "variational" else config.dropout,
-        "mean": float(dataset.inputs.mean()),
-        "std": float(dataset.inputs.std()) or 1.0,
+        "mean": float(dataset.inputs.mean()) if config.mean is None else config.mean,
+        "std": (float(dataset.inputs.std()) or 1.0) if config.std is None else config.std,
         "dense": models.VariationalDense if name == "variational" else nn.Dense,
     }
     module = models.MLP(hidden=config.hidden, **options) if network == "mlp" else NETWORKS[network](**options)

@@ -14,7 +14,7 @@ from experiments.runner import console
 
 def main() -> None:
     """Parse the command line, run or continue the campaign, print its table."""
-    config, options = runner.command_line(Config, "dbal", __doc__)
+    config, options = runner.command_line(Config, "dbal", __doc__, runner.RunOptions)
     if options.dry_run:
         print_costs(config)
         return

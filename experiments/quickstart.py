@@ -31,7 +31,7 @@ class Quickstart:
 
 def main() -> None:
     """Run or continue the campaigns one after the other, then print and draw their comparison."""
-    experiment, options = runner.command_line(Quickstart, "quickstart", __doc__)
+    experiment, options = runner.command_line(Quickstart, "quickstart", __doc__, runner.RunOptions)
     if options.dry_run:
         for name in experiment.acquisitions:
             print_costs(experiment.config(name))

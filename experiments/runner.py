@@ -25,6 +25,7 @@ from experiments import config as configs
 from experiments.config import Config
 
 T = TypeVar("T")
+Options = TypeVar("Options", bound="RunOptions")
 console = Console()
 
 
@@ -93,11 +94,16 @@ def start(options: RunOptions) -> None:
         parallel.devices(options.devices)
 
 
-def command_line(config: type[T], name: str, description: str | None) -> tuple[T, RunOptions]:
-    """Parse the options of `python -m experiments.<name>`, every field of `config` and of `RunOptions`, and `start`."""
+def command_line(
+    config: type[T],
+    name: str,
+    description: str | None,
+    how: type[Options],
+) -> tuple[T, Options]:
+    """Parse the options of `python -m experiments.<name>`, every field of `config` and of `how`, and `start`."""
     unnamed = tyro.conf.arg(name="")
     chosen, options = tyro.cli(
-        tuple[Annotated[config, unnamed], Annotated[RunOptions, unnamed]],  # type: ignore[valid-type]
+        tuple[Annotated[config, unnamed], Annotated[how, unnamed]],  # type: ignore[valid-type]
         prog=f"python -m experiments.{name}",
         description=description,
         config=(tyro.conf.OmitArgPrefixes,),
@@ -131,14 +137,15 @@ def guarded(main: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)
 def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
     """What `campaign.run` needs; ValueError names what cannot work, before anything is compiled or written."""
     dataset = campaign.validate(configs.build_dataset(config.data), config.campaign)
     acquisition = configs.build_acquisition(config.acquisition, dataset)
     posterior = configs.build_posterior(config.posterior, configs.build_training(config.training), dataset)
     functions = campaign.programs(posterior, acquisition, dataclasses.replace(config.campaign, pool_on="device"))
-    rows = campaign.start_rows(dataset, config.campaign)[0]
+    initial = configs.build_initial(config)
+    rows = (campaign.start_rows(dataset, config.campaign) if initial is None else initial)[0]
     test, validation = full_buffer(dataset.test_inputs, dataset.test_labels), None
     if dataset.validation_labels is not None:
         validation = full_buffer(dataset.validation_inputs, dataset.validation_labels)
@@ -151,8 +158,14 @@ def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
     return posterior, acquisition, dataset
 
 
-def run_config(config: Config, directory: Path, options: RunOptions) -> Campaign:
-    """Run one campaign into `directory`, or read it there when it is finished."""
+def run_config(
+    config: Config, directory: Path, options: RunOptions, *, method: str | None = None, max_hours: float | None = None
+) -> Campaign:
+    """Run one campaign into `directory`, or read it there when it is finished.
+
+    `method` names it in its tables, by default as its acquisition; after `max_hours` it ends, unfinished, between two
+    rounds.
+    """
     plain = dataclasses.asdict(config)
     if store.finished(directory):
         store.check_config(directory, plain)
@@ -164,10 +177,12 @@ def run_config(config: Config, directory: Path, options: RunOptions) -> Campaign
         acquisition,
         dataset,
         config.campaign,
-        method=config.acquisition.acquisition,
+        method=method or config.acquisition.acquisition,
         results=opened,
         console=console,
         devices=parallel.devices(options.devices),
+        initial=configs.build_initial(config),
+        max_hours=max_hours,
     )
 
 

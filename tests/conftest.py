@@ -6,9 +6,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Nearly all of the suite's time is LLVM compiling programs that then run for milliseconds.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
+from collections.abc import Iterator
+
+import jax
 import numpy as np
 import optax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from al_jax.data import Dataset
 from al_jax.likelihood import categorical
@@ -43,6 +47,20 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "MPLBACKEND": "agg",
     }
+
+
+@pytest.fixture(scope="module")
+def compiled_once(environment: dict[str, str]) -> Iterator[None]:
+    """For modules that run the same programs again and again: the cache of the other processes, in this one."""
+    cache = environment["JAX_COMPILATION_CACHE_DIR"]
+    names = {"jax_compilation_cache_dir": cache, "jax_persistent_cache_min_compile_time_secs": 0.0}
+    before = {name: getattr(jax.config, name) for name in names}
+    for name, value in names.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 TRAINING = Training(optax.adam(1e-2), minibatch_size=8, steps=20)

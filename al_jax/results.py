@@ -28,8 +28,11 @@ def _metrics(rounds: pd.DataFrame) -> list[str]:
     return [column for column in rounds if column not in KEYS]
 
 
-def _tidy(rounds: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One row per (method, seed, num_labelled), in order of methods' first appearance, seed and round."""
+def tidy(rounds: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One row per (method, seed, num_labelled), in order of methods' first appearance, seed and round.
+
+    ValueError for an unknown metric.
+    """
     if missing := set(KEYS) - set(rounds):
         raise ValueError(f"rounds lacks the columns {sorted(missing)}; it has {list(rounds)}")
     if rounds.empty:
@@ -54,9 +57,9 @@ def labels_to_accuracy(rounds: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold={threshold} is not an accuracy in [0, 1]")
-    tidy = _tidy(rounds, "accuracy")
-    labels = tidy["num_labelled"].astype(float).where(tidy["accuracy"] >= threshold, np.inf)
-    return tidy.assign(labels=labels).groupby(["method", "seed"], sort=False)["labels"].min().reset_index()
+    tidied = tidy(rounds, "accuracy")
+    labels = tidied["num_labelled"].astype(float).where(tidied["accuracy"] >= threshold, np.inf)
+    return tidied.assign(labels=labels).groupby(["method", "seed"], sort=False)["labels"].min().reset_index()
 
 
 def quartiles(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float, float, float]:
@@ -78,9 +81,9 @@ def aubc(rounds: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
             return float("nan")
         return float(y[0] if len(x) == 1 else integrate.trapezoid(y, x) / (x[-1] - x[0]))
 
-    tidy = _tidy(rounds, metric)
-    last = tidy.groupby("method")["num_labelled"].max()
-    by_seed = tidy.groupby(["method", "seed"], sort=False)[["num_labelled", metric]]
+    tidied = tidy(rounds, metric)
+    last = tidied.groupby("method")["num_labelled"].max()
+    by_seed = tidied.groupby(["method", "seed"], sort=False)[["num_labelled", metric]]
     return by_seed.apply(area).rename("aubc").reset_index()
 
 
@@ -96,15 +99,15 @@ def paired_difference(
     """
     _one_of("metric", metric, ["aubc", *_metrics(rounds)])
     is_area = metric == "aubc"
-    tidy = _tidy(rounds, "accuracy" if is_area else metric)
-    methods = list(tidy["method"].unique())
+    tidied = tidy(rounds, "accuracy" if is_area else metric)
+    methods = list(tidied["method"].unique())
     _one_of("baseline", baseline, methods)
-    budgets = sorted(set.intersection(*(set(g.tolist()) for _, g in tidy.groupby("method")["num_labelled"])))
+    budgets = sorted(set.intersection(*(set(g.tolist()) for _, g in tidied.groupby("method")["num_labelled"])))
     if not budgets:
         raise ValueError(f"there is no num_labelled that all of {methods} have, so nowhere to compare them")
     at = budgets[-1] if at is None else at
     _one_of("at", at, budgets)
-    values = aubc(tidy[tidy["num_labelled"] <= at]) if is_area else tidy[tidy["num_labelled"] == at]
+    values = aubc(tidied[tidied["num_labelled"] <= at]) if is_area else tidied[tidied["num_labelled"] == at]
     wide = values.pivot(index="seed", columns="method", values=metric)[methods]
     gaps = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
     interval = _interval(gaps.mean(), gaps.sem(), gaps.count(), confidence)
@@ -117,7 +120,7 @@ def curve(rounds: pd.DataFrame, metric: str = "accuracy", confidence: float = 0.
     Columns: method, num_labelled, mean, low, high, seeds: how many have a value there.
     ValueError for an unknown metric, or a confidence outside (0, 1).
     """
-    values = _tidy(rounds, metric).groupby(["method", "num_labelled"])[metric]
+    values = tidy(rounds, metric).groupby(["method", "num_labelled"])[metric]
     interval = _interval(values.mean(), values.sem(), values.count(), confidence)
     table = pd.DataFrame({**interval, "seeds": values.count()})
     return table.reindex(rounds["method"].unique(), level="method").reset_index()
@@ -159,19 +162,16 @@ def summary(rounds: pd.DataFrame, thresholds: Sequence[float] = (0.90, 0.95), ba
     return table.reset_index()
 
 
-def render(summary: pd.DataFrame, title: str | None = None) -> Table:
-    """The table of `summary` for a terminal of 100-120 columns; accuracies in %, differences in percentage points.
+def formatted(summary: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The table of `summary` as people read it, all strings, and the note that goes below.
 
-    Labels needed are "median [q25, q75]", where "never" is +inf; seeds "9/10" means that 9 of 10 got to the end.
+    Accuracies are in %, differences in percentage points. Labels needed are "median [q25, q75]", where "never" is +inf;
+    seeds "9/10" means that 9 of 10 got to the end. Headers have line breaks.
     """
 
     def labels(*quartiles: float) -> str:
         low, median, high = ("never" if v == np.inf else f"{v:.0f}" for v in quartiles)
         return "never" if low == "never" else f"{median} [{low}, {high}]"
-
-    def points(mean: float, low: float, high: float) -> str:
-        interval = "" if np.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
-        return "" if np.isnan(mean) else f"{100 * mean:+.1f}{interval}"
 
     columns: dict[str, list[str]] = {"method": list(summary["method"])}
     for name in [c.removesuffix("_median") for c in summary if c.endswith("_median")]:
@@ -189,11 +189,28 @@ def render(summary: pd.DataFrame, title: str | None = None) -> Table:
     columns["seeds"] = [
         f"{n}" if n == done else f"{done}/{n}" for n, done in zip(summary["seeds"], summary["complete"], strict=True)
     ]
+    return pd.DataFrame(columns), note
+
+
+def points(mean: float, low: float, high: float) -> str:
+    """A difference of shares in percentage points, with its interval where there is one: "+1.5 [-0.1, 3.2]"."""
+    interval = "" if np.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return "" if np.isnan(mean) else f"{100 * mean:+.1f}{interval}"
+
+
+def render(summary: pd.DataFrame, title: str | None = None) -> Table:
+    """The table of `summary` for a terminal of 100-120 columns, as `formatted` writes it."""
+    columns, note = formatted(summary)
+    return text_table(columns, title, note)
+
+
+def text_table(columns: pd.DataFrame, title: str | None = None, note: str | None = None) -> Table:
+    """Strings for a terminal: the first column to the left, the others to the right, the note below."""
     # To rich the end of a method called "top_k[bald]" is a style, and so is "[quartiles]".
     table = Table(title=title and escape(title), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.collapse_padding, table.caption, table.caption_justify = True, escape(note), "left"
-    for header in columns:
-        table.add_column(escape(header), justify="left" if header == "method" else "right")
-    for row in zip(*columns.values(), strict=True):
+    table.collapse_padding, table.caption, table.caption_justify = True, note and escape(note), "left"
+    for place, header in enumerate(columns):
+        table.add_column(escape(header), justify="right" if place else "left")
+    for row in columns.itertuples(index=False):
         table.add_row(*map(escape, row))
     return table

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from al_jax import plots, results
+from al_jax.lab import statistics
 
 
 def campaign(methods, seeds=3, rounds=4):
@@ -100,3 +101,21 @@ def test_an_unknown_metric_is_named():
 def test_nothing_is_left_in_pyplot_or_in_the_global_settings():
     code = "import sys, al_jax.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_comparison_has_the_curves_and_a_panel_of_differences_for_each_baseline():
+    rounds = campaign(["random", "bald", "mine"], seeds=6)
+    table = statistics.differences(rounds)
+    figure = plots.comparison(rounds, table, "Digits", highlight=["mine"])
+    curves, to_random, to_bald = figure.axes
+    assert len(curves.get_lines()) == 3
+    assert curves.get_title(loc="left") == "Digits"
+    for axes, baseline in ((to_random, "random"), (to_bald, "bald")):
+        assert axes.get_title(loc="left") == f"accuracy minus that of {baseline}, % points"
+        expected = table.query("baseline == @baseline and method == 'mine'")
+        assert any(np.array_equal(line.get_ydata(), expected["mean"]) for line in axes.get_lines())
+        (band,) = axes.collections
+        corners = {(x, round(y, 9)) for x, y in band.get_paths()[0].vertices}
+        assert set(zip(expected["num_labelled"], expected["low"].round(9), strict=True)) <= corners
+    assert "at all budgets at once" in caption(figure)
+    assert legend(figure) == ["mine", "bald", "random"]

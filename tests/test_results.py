@@ -286,3 +286,16 @@ def test_a_single_pair_is_shown_without_an_interval_and_unfinished_seeds_are_cou
     assert "+20.0 " in row
     assert "nan" not in row
     assert row.rstrip().endswith("1/2")
+
+
+def test_the_rendered_table_is_there_as_plain_strings_too(two):
+    table, note = results.formatted(results.summary(two))
+    assert table["method"].tolist() == list(results.summary(two)["method"])
+    assert all(isinstance(value, str) for value in table.to_numpy().ravel())
+    assert note.startswith("Labels: median [quartiles] over seeds.")
+
+
+def test_points_are_percentage_points_with_an_interval_where_there_is_one():
+    assert results.points(0.0153, -0.001, 0.032) == "+1.5 [-0.1, 3.2]"
+    assert results.points(-0.0153, np.nan, np.nan) == "-1.5"
+    assert results.points(np.nan, np.nan, np.nan) == ""

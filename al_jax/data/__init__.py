@@ -7,16 +7,16 @@ from al_jax.data.dataset import Dataset, check, with_validation
 from al_jax.data.digits import digits
 from al_jax.data.initial import initial_rows
 from al_jax.data.tfds import TFDS_NAMES, original_rows, tfds_dataset, tfds_rows
+from al_jax.data.two_moons import two_moons
 from al_jax.data.variants import imbalanced, noisy_labels, repeated
 from al_jax.errors import unknown
 
-LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits} | {
-    name: functools.partial(tfds_dataset, name) for name in TFDS_NAMES
-}
+LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits, "two_moons": two_moons}
+LOADERS |= {name: functools.partial(tfds_dataset, name) for name in TFDS_NAMES}
 
 
 def load(name: str) -> Dataset:
-    """The checked data set of that name: digits, or one of `TFDS_NAMES`.
+    """The checked data set of that name: digits, two_moons, or one of `TFDS_NAMES`.
 
     ValueError, with close matches, when there is none; see also `tfds_dataset` and `check`.
     """
@@ -39,5 +39,6 @@ __all__ = [
     "repeated",
     "tfds_dataset",
     "tfds_rows",
+    "two_moons",
     "with_validation",
 ]

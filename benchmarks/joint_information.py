@@ -46,9 +46,9 @@ class Options:
     """K."""
     batch: int = 8
     """B."""
-    configurations: tuple[int, ...] = (1_000, 10_000, 100_000)
+    configurations: tuple[int, ...] = (1_000, 10_000)
     """M."""
-    keys: int = 30
+    keys: int = 20
     """Repetitions of each."""
     output: Path = Path(__file__).parent / "results" / "joint_information.json"
     """Where the table goes."""

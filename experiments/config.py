@@ -47,6 +47,7 @@ NETWORKS = {
     "gal_cnn": models.GalCNN,
     "batchbald_cnn": models.BatchBALDCNN,
     "emnist_cnn": models.EMNISTCNN,
+    "keras_cnn": models.KerasCNN,
     "lenet": models.LeNet,
     "resnet18": models.ResNet18,
 }
@@ -92,8 +93,8 @@ class PosteriorConfig:
     members: int = 5
     """Networks in `ensemble` and `debal`."""
     network: str = "auto"
-    """mlp, gal_cnn, batchbald_cnn, emnist_cnn, lenet or resnet18; auto: gal_cnn for grey images of at least 16 pixels a
-    side, lenet for colour ones, mlp for everything else."""
+    """mlp, gal_cnn, batchbald_cnn, emnist_cnn, keras_cnn, lenet or resnet18; auto: gal_cnn for grey images of at least
+    16 pixels a side, lenet for colour ones, mlp for everything else."""
     hidden: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of `mlp`."""
     dropout: float = 0.5

@@ -136,7 +136,8 @@ def _index(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         stored = json.loads(path.read_text())
-        _ = [(run["seeds"], run["command"], run["environment"]) for run in stored["runs"]], stored["configuration"]
+        _ = [[run[name] for name in ("seeds", "command", "hours", "stopped", "environment")] for run in stored["runs"]]
+        _ = stored["configuration"]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged: {error!r}") from error
     return stored

@@ -37,8 +37,9 @@ Choices made here:
 --preset cpu: MNIST: 10 000 random rows of the pool are offered a round (of 58 956), test accuracy is the mean of 20
 samples, not 100, and BatchBALD has 10 000 configurations (whose estimate is still less noisy than the paper's).
 Repeated MNIST: 10 000 images before they are repeated (of 56 928), all copies of all offered, and b = 10 for Random,
-too. EMNIST: 5 000 rows offered. Cost: on 2 CPU cores estimated 12 minutes a seed with b = 10, 40 minutes with the
-paper's recipe; on a GPU minutes for all seeds.
+too. EMNIST: 5 000 rows offered. --preset smoke, to test the code: 2 rounds on 200 rows of digits with a tiny MLP, 20
+steps and 5 samples. Cost: on 2 CPU cores estimated 12 minutes a seed with b = 10, 40 minutes with the paper's recipe;
+on a GPU minutes for all seeds.
 
 python -m experiments.kirsch2019 --preset cpu --arms batchbald_b10 bald_b10 --seeds 3
 """

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import pandas as pd
@@ -67,6 +67,28 @@ def variant(study: Study) -> str:
     return ",".join([study.preset, *kept_apart])
 
 
+def from_variant(kind: type[S], name: str) -> S:
+    """The study that `variant` gave this name, with the default arms and seeds; StoreError when there is none."""
+    preset, *options = name.split(",")
+    pairs = dict(option.split("=", 1) for option in options if "=" in option)
+    known = {field.name for field in dataclasses.fields(kind)}
+    if preset not in ("paper", "cpu", "smoke") or not pairs.keys() <= known:
+        raise StoreError(
+            f"{name!r} names no recipe: expected paper, cpu or smoke, and options that make it another one"
+        )
+    values: dict[str, Any] = {option: int(v) if v.isdigit() else v for option, v in pairs.items()}
+    found = kind(**{"preset": preset, **values})
+    if variant(found) != name:
+        raise StoreError(f"{name!r} names no recipe: expected {variant(found)!r}")
+    return found
+
+
+def configuration(chosen: S, arm: str, recipe: Callable[[S, str], Config]) -> Config:
+    """The campaign of an arm, with the study's own budget where it has one."""
+    config = recipe(chosen, arm)
+    return config if chosen.max_labels is None else changed(config, max_labels=chosen.max_labels)
+
+
 def command(name: str, study: Study, job: Job) -> str:
     """The command that runs this job alone."""
     settings = job.config.campaign
@@ -121,9 +143,7 @@ def run(
     expect(study.seeds >= 1, "seeds", study.seeds, "at least 1")
     expect(study.first_seed >= 0, "first_seed", study.first_seed, "at least 0")
     expect(options.max_hours is None or options.max_hours > 0, "max_hours", options.max_hours, "more than 0")
-    recipes = {arm: recipe(study, arm) for arm in study.arms}
-    if study.max_labels is not None:
-        recipes = {arm: changed(config, max_labels=study.max_labels) for arm, config in recipes.items()}
+    recipes = {arm: configuration(study, arm, recipe) for arm in study.arms}
     if options.dry_run:
         for config in recipes.values():
             print_costs(changed(config, seeds=study.seeds, first_seed=study.first_seed))

@@ -1,6 +1,6 @@
 """Networks: plain Flax modules whose `__call__(x, train)` returns logits and names its `features`."""
 
-from al_jax.models.cnn import EMNISTCNN, BatchBALDCNN, GalCNN, LeNet
+from al_jax.models.cnn import EMNISTCNN, BatchBALDCNN, GalCNN, KerasCNN, LeNet
 from al_jax.models.layers import (
     ChannelDropoutConv,
     Conv,
@@ -22,6 +22,7 @@ __all__ = [
     "Dropout",
     "GalCNN",
     "Gaussian",
+    "KerasCNN",
     "LeNet",
     "ResNet18",
     "VariationalConv",

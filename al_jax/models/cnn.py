@@ -106,6 +106,26 @@ class EMNISTCNN(ImageNetwork):
         return self.classified(x)
 
 
+class KerasCNN(ImageNetwork):
+    """Keras' CIFAR-10 example, the "K-CNN" of Beluch et al. 2018: `x [n, h, w, c] -> [n, C]`.
+
+    Two blocks of two convolutions, the first of each padded; dropout after each at half the rate of the one before the
+    output.
+    """
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool = False) -> Float[Array, "n C"]:
+        """Return logits; `train` switches dropout on."""
+        x = self.normalised(x, "keras_cnn", 10)
+        for width in (32, 64):
+            for padding in ("SAME", "VALID"):
+                x = nn.relu(Conv(width, (3, 3), padding=padding, dtype=self.dtype)(x))
+            x = Dropout(self.dropout / 2, deterministic=not train)(max_pool(x))
+        x = nn.relu(self.dense(512, dtype=self.dtype)(x.reshape(len(x), -1)))
+        x = Dropout(self.dropout, deterministic=not train)(x)
+        return self.classified(x)
+
+
 class LeNet(ImageNetwork):
     """LeNet-5's layers (LeCun et al. 1998) with ReLU, max-pooling and dropout: `x [n, h, w, c] -> [n, C]`."""
 

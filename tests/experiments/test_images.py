@@ -30,7 +30,7 @@ def test_auto_chooses_the_network_by_the_rows(shape, expected):
     assert network_name("mlp", images(*shape)) == "mlp"
 
 
-@pytest.mark.parametrize("network", ["gal_cnn", "batchbald_cnn", "emnist_cnn", "lenet", "resnet18"])
+@pytest.mark.parametrize("network", ["gal_cnn", "batchbald_cnn", "emnist_cnn", "keras_cnn", "lenet", "resnet18"])
 @pytest.mark.parametrize("posterior", ["point", "mc_dropout", "variational", "ensemble", "debal"])
 def test_every_posterior_goes_with_every_network(network, posterior):
     config = PosteriorConfig(network=network, posterior=posterior)

@@ -11,8 +11,9 @@ import pytest
 from test_images import PREPARED
 
 from al_jax.data import load, original_rows, tfds_rows
+from experiments import beluch2018, gal2017, kirsch2019
 from experiments import config as configs
-from experiments import gal2017, kirsch2019
+from experiments.beluch2018 import Beluch2018
 from experiments.config import Config
 from experiments.datasets import build_dataset, original_pool
 from experiments.gal2017 import Gal2017
@@ -164,6 +165,50 @@ def test_kirschs_reductions_for_a_cpu(arm, reductions):
     assert deviations(kirsch2019.recipe(Kirsch2019(preset="cpu"), arm), KIRSCH | KIRSCH_ARMS[arm]) == reductions
 
 
+BELUCH = GAL | {"evaluate": "samples"}
+CIFAR = {
+    "dataset": "cifar10",
+    "network": "keras_cnn",
+    "dropout": 0.5,
+    "mean": 0.0,
+    "std": 255.0,
+    "learning_rate": 0.001,
+    "minibatch_size": 32,
+    "steps": None,
+    "epochs": 100,
+    "initial_labels": 200,
+    "balanced": True,
+    "batch_size": 400,
+    "max_labels": 9800,
+    "pool_subset": None,
+    "evaluate": "samples",
+    "augmentation": "none",
+}
+ENSEMBLE = {"posterior": "ensemble", "members": 5, "num_samples": 5}
+DROPOUT = {"posterior": "mc_dropout", "num_samples": 25}
+BELUCH_PARTS: dict[str, dict[str, Any]] = {
+    "ens": BELUCH | ENSEMBLE,
+    "mc": BELUCH | DROPOUT,
+    "debal": BELUCH | {"posterior": "debal", "members": 3, "num_samples": 3 * 100},
+    "cifar_ens": CIFAR | ENSEMBLE,
+    "cifar_mc": CIFAR | DROPOUT,
+}
+
+
+def test_beluchs_recipe():
+    acquisitions = ("variation_ratio", "entropy", "bald", "random")
+    arms = {(part, name): f"{part}_{name}" for part in BELUCH_PARTS for name in acquisitions}
+    del arms["debal", "random"]
+    assert set(beluch2018.ARMS) == set(arms.values())
+    for (part, name), arm in arms.items():
+        expected = BELUCH_PARTS[part] | {"acquisition": name}
+        assert deviations(beluch2018.recipe(Beluch2018(), arm), expected) == {}, arm
+        reductions = {"max_labels": 3000, "pool_subset": 5000} if "cifar" in arm else {"max_labels": 300}
+        assert deviations(beluch2018.recipe(Beluch2018(preset="cpu"), arm), expected) == reductions, arm
+    assert [arm for arm in Beluch2018().arms if arm.startswith("cifar")] == []
+    assert Beluch2018().seeds == 5
+
+
 @pytest.mark.parametrize(
     ("config", "shapes"),
     [
@@ -195,13 +240,25 @@ def test_kirschs_reductions_for_a_cpu(arm, reductions):
                 "Dense_1": (512, 47),
             },
         ),
+        (
+            beluch2018.CIFAR,
+            {
+                "Conv_0": (3, 3, 3, 32),
+                "Conv_1": (3, 3, 32, 32),
+                "Conv_2": (3, 3, 32, 64),
+                "Conv_3": (3, 3, 64, 64),
+                "Dense_0": (6 * 6 * 64, 512),
+                "Dense_1": (512, 10),
+            },
+        ),
     ],
-    ids=["gal", "kirsch", "kirsch, emnist"],
+    ids=["gal", "kirsch", "kirsch, emnist", "beluch, cifar"],
 )
 def test_the_networks_layers(config, shapes):
     module = configs.NETWORKS[config.posterior.network](num_classes=47 if "emnist" in config.data.dataset else 10)
     assert isinstance(module, nn.Module)
-    params = jax.eval_shape(module.init, jax.random.key(0), np.zeros((1, 28, 28, 1), np.float32))["params"]
+    shape = (1, 32, 32, 3) if config.data.dataset == "cifar10" else (1, 28, 28, 1)
+    params = jax.eval_shape(module.init, jax.random.key(0), np.zeros(shape, np.float32))["params"]
     assert {name: layer["kernel"].shape for name, layer in params.items()} == shapes
 
 

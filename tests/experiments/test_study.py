@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pandas as pd
 import pytest
 from command_line import contents
@@ -14,9 +15,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from al_jax import campaign, data
 from al_jax.store import StoreError
-from experiments import gal2017, kept, kirsch2019, study
+from experiments import beluch2018, gal2017, kept, kirsch2019, runner, study
 from experiments.config import Config, changed
-from experiments.datasets import original_pool
+from experiments.datasets import build_dataset, original_pool
 from experiments.study import Study, StudyOptions
 
 TINY = changed(Config(), hidden=(4,), steps=4, num_samples=2, batch_size=10, max_labels=40, chunk_size=200)
@@ -180,8 +181,9 @@ def test_a_bad_option_is_named_before_anything_is_written(tmp_path: Path, fields
     [
         (gal2017, "gal2017", ["mean_std_2017"]),
         (kirsch2019, "kirsch2019", ["batchbald_b10", "emnist_random"]),
+        (beluch2018, "beluch2018", ["debal_bald", "cifar_ens_entropy"]),
     ],
-    ids=["gal2017", "kirsch2019"],
+    ids=["gal2017", "kirsch2019", "beluch2018"],
 )
 def test_a_papers_experiment_in_seconds(
     module: Any, name: str, arms: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -196,3 +198,14 @@ def test_a_papers_experiment_in_seconds(
         assert rounds["accuracy"].between(0, 1).all()
         assert kept.read(folder, arm).seeds == [0]
     assert (tmp_path / name / "smoke" / "learning_curve.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("arm", ["cifar_ens_variation_ratio", "cifar_mc_bald"])
+def test_cifars_recipe_can_be_traced(arm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, labels = np.zeros((10_000, 32, 32, 3), np.uint8), np.arange(10_000, dtype=np.int32) % 10
+    blank = data.Dataset("cifar10", pixels, labels, pixels[:500], labels[:500], 10)
+    monkeypatch.setitem(data.LOADERS, "cifar10", lambda: blank)
+    build_dataset.cache_clear()
+    runner.build(beluch2018.recipe(beluch2018.Beluch2018(), arm))
+    build_dataset.cache_clear()
+    runner.build.cache_clear()

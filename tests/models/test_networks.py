@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from al_jax.likelihood import categorical
-from al_jax.models import EMNISTCNN, MLP, BatchBALDCNN, GalCNN, LeNet, ResNet18, VariationalDense
+from al_jax.models import EMNISTCNN, MLP, BatchBALDCNN, GalCNN, KerasCNN, LeNet, ResNet18, VariationalDense
 from al_jax.models.forward import forward, forward_rows, init_params
 from al_jax.posteriors import ensemble, mc_dropout, point, variational
 from al_jax.testing import check_posterior
@@ -19,6 +19,7 @@ PARAMETERS = {  # by hand, layer by layer: kernel * inputs * outputs + outputs
     GalCNN: (GREY, 16 * 32 + 32 + 16 * 32 * 32 + 32 + 11 * 11 * 32 * 128 + 128 + 1290),
     BatchBALDCNN: (GREY, 25 * 32 + 32 + 25 * 32 * 64 + 64 + 1024 * 128 + 128 + 1290),
     EMNISTCNN: (GREY, 9 * 32 + 32 + 9 * 32 * 64 + 64 + 9 * 64 * 128 + 128 + 2048 * 512 + 512 + 5130),
+    KerasCNN: (COLOUR, 27 * 32 + 32 + 9248 + 288 * 64 + 64 + 576 * 64 + 64 + 6 * 6 * 64 * 512 + 512 + 5130),
     LeNet: (COLOUR, 75 * 6 + 6 + 150 * 16 + 16 + 400 * 120 + 120 + 120 * 84 + 84 + 850),
     ResNet18: (COLOUR, 11_173_962),  # as of the same network with BatchNorm in PyTorch
 }
@@ -43,6 +44,7 @@ SMALL = {
     "gal_cnn": (GalCNN(3, mean=128.0, std=70.0), (10, 9, 1)),
     "batchbald_cnn": (BatchBALDCNN(3, mean=128.0, std=70.0), (16, 17, 1)),
     "emnist_cnn": (EMNISTCNN(3, mean=128.0, std=70.0), (14, 14, 2)),
+    "keras_cnn": (KerasCNN(3, mean=128.0, std=70.0), (10, 10, 3)),
     "lenet": (LeNet(3, mean=128.0, std=70.0), (16, 16, 3)),
     "resnet18": (ResNet18(3, mean=128.0, std=70.0, width=4), (16, 16, 3)),
 }
@@ -104,6 +106,7 @@ def test_100_draws_cost_a_few_forward_passes(module, shape, ratio):
         (GalCNN(3), (7, 28, 1)),
         (BatchBALDCNN(3), (28, 15, 1)),
         (EMNISTCNN(3), (13, 13, 1)),
+        (KerasCNN(3), (9, 10, 3)),
         (LeNet(3), (15, 15, 3)),
         (ResNet18(3), (7, 7, 3)),
         (LeNet(3), (64,)),
@@ -118,7 +121,7 @@ def test_images_that_are_too_small_are_named(module, shape):
 @pytest.mark.parametrize("name", SMALL)
 def test_the_smallest_images_pass(name):
     module, _ = SMALL[name]
-    smallest = {"gal_cnn": 8, "batchbald_cnn": 16, "emnist_cnn": 14, "lenet": 16, "resnet18": 8}[name]
+    smallest = {"gal_cnn": 8, "batchbald_cnn": 16, "emnist_cnn": 14, "keras_cnn": 10, "lenet": 16, "resnet18": 8}[name]
     outputs = jax.eval_shape(lambda x: forward(module, init_params(module, KEY, x), x), images((smallest, smallest, 1)))
     assert outputs.logits.shape == (6, 3)
 

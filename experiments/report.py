@@ -1,0 +1,81 @@
+"""The reproduced papers' published numbers beside ours, from the kept results of `gal2017`, `kirsch2019`, `beluch2018`.
+
+Prints the tables and writes into OUTPUT: reproductions.md, which says what everything in them means; for every paper
+<paper>.csv, the same for machines and in full, and, where there are results, <paper>.png, its learning curves.
+
+Refuses results of another recipe than the coded one, damaged or missing files, and seeds that have not all rounds of
+their recipe: nothing is then written. Results of the preset smoke are left out.
+
+python -m experiments.report --results results/kept --output docs
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from al_jax import store
+from al_jax.store import StoreError
+from experiments import comparison, report_figure, report_text, runner
+from experiments.comparison import Comparison, Paper, Result
+from experiments.papers import PAPERS
+
+console = Console(width=max(120, Console().width))
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What to read and where to write."""
+
+    results: Path = Path("experiments/results")
+    """Folder of kept results: RESULTS/<paper>/<preset>/<arm>/, what the papers' experiments call --keep."""
+    output: Path = Path("docs")
+    """Folder for tables and figures."""
+
+
+def write(options: Report) -> None:
+    """Print the tables of all papers, and write them with their figures."""
+    if not options.results.is_dir():
+        raise ValueError(f"results={str(options.results)!r}: expected a folder of kept results")
+    strangers = {path.name for path in options.results.iterdir() if path.is_dir() and path.name[0] != "."}
+    strangers -= {paper.name for paper in PAPERS}
+    if strangers:
+        raise StoreError(f"{options.results / min(strangers)} is of no paper: expected {[p.name for p in PAPERS]}")
+    found = {paper.name: comparison.collect(options.results, paper) for paper in PAPERS}
+    options.output.mkdir(parents=True, exist_ok=True)
+    sections = [_written(paper, found[paper.name], options.output) for paper in PAPERS]
+    (options.output / "reproductions.md").write_text("\n".join([report_text.INTRODUCTION, *sections]))
+    console.print(f"written: {options.output / 'reproductions.md'}", soft_wrap=True, highlight=False)
+
+
+def _written(paper: Paper, found: list[Result], output: Path) -> str:
+    """The paper's section of the Markdown file; its table for machines and its figure are written."""
+    everything: list[Comparison] = []
+    lines = [f"## {paper.title}", "", paper.note, ""]
+    drawn = report_figure.figure(paper, found)
+    if drawn is not None:
+        drawn.savefig(output / f"{paper.name}.png")
+        lines += [f"![Learning curves of {paper.name}]({paper.name}.png)", ""]
+    for part in paper.parts:
+        rows = comparison.compare(paper, part, found)
+        everything += rows
+        lines += [f"### {part.title}", ""]
+        note = "\n".join(report_text.count(rows))
+        for table in report_text.tables(paper, part, rows, found):
+            console.print(f"[bold]{paper.name}: {part.title}", report_text.terminal(table, note), sep="\n")
+            lines += [report_text.markdown(table), ""]
+        lines += [note, ""] if note else []
+    store.write_table(output / f"{paper.name}.csv", comparison.table(paper, everything, found))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse the command line and report."""
+    unnamed = tyro.conf.arg(name="")
+    write(tyro.cli(Annotated[Report, unnamed], prog="python -m experiments.report", description=__doc__))
+
+
+if __name__ == "__main__":
+    runner.guarded(main)

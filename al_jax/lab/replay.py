@@ -172,10 +172,12 @@ def rounds_of(run: Recorded) -> list[int]:
 def _once(file: Path, name: str, judged_by: Callable[[str], Judged]) -> Judged:
     """What a baseline does in a stored campaign: computed once, and stored beside it."""
     if not file.exists():
-        partial = file.with_suffix(".partial")
-        with partial.open("wb") as out:
-            np.savez(out, **judged_by(name)._asdict())
-        partial.replace(file)
+        with stored.alone(file):
+            if not file.exists():  # another process may have made it meanwhile
+                partial = file.with_suffix(".partial")
+                with partial.open("wb") as out:
+                    np.savez(out, **judged_by(name)._asdict())
+                partial.replace(file)
     with np.load(file) as arrays:
         return Judged(**arrays)
 

@@ -91,7 +91,7 @@ def baseline(
     states = folder / "states"
     found = store.finished(folder)
     if not found:
-        with _alone(folder):
+        with alone(folder):
             if not store.finished(folder):  # another process may have run it meanwhile
                 opened = store.open_store(folder, config, resume=True)
                 with warnings.catch_warnings():
@@ -124,14 +124,14 @@ def _data_hash(dataset: Dataset) -> str:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """While another process runs the same campaign, wait for it: where locks exist, and they end with their process."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+def alone(path: Path) -> Iterator[None]:
+    """Wait while another process makes the same: where locks exist, and they end with their process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / f"{path.name}.lock").open("w") as lock:
         if fcntl is not None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                print(f"Another process runs {folder.name}: waiting for it.")
+                print(f"Another process makes {path.name}: waiting for it.")
                 fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,7 @@
 """Comparisons on a tiny task: paired seeds, baselines that run once, and everything that is said about them."""
 
 import dataclasses
-import shutil
+import os
 
 import jax
 import jax.numpy as jnp
@@ -34,10 +34,13 @@ def task(dataset):
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cache")
+    """Of all workers: the lab lets one run a baseline while the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "lab-cache"
     before = jax.config.jax_compilation_cache_dir
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AL_JAX_CACHE", str(folder))
+        patch.setitem(stored.BASELINES, "batchbald", lambda: aq.batchbald(100))  # exact here, and sooner compiled
         patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
         yield folder / "lab"
@@ -92,7 +95,7 @@ def test_the_tables_say_what_they_should(result):
     assert result.penalties.shape == (5, 5)
     pd.testing.assert_frame_equal(result.summary, results.summary(result.rounds))
     assert (result.costs[["seconds", "compile_seconds"]] > 0).all(axis=None)
-    assert list(result.costs["stored"]) == [False] * 5
+    assert list(result.costs["method"]) == [*BASELINES, "mine"]
     assert result.stopped == {}
 
 
@@ -143,12 +146,9 @@ def test_another_program_other_data_and_other_settings_have_campaigns_of_their_o
     assert folder(task._replace(dataset=lambda: dataset._replace(name="renamed"))) == folders[0]
 
 
-def test_a_baseline_that_was_killed_is_continued(result, cache, task, runs, monkeypatch):
+def test_a_baseline_that_was_killed_is_continued(result, cache, task, few, runs, monkeypatch):
     """Killed in its third round, it runs the others no second time and acquires the same rows."""
-    expected = result.acquired[result.acquired["method"] == "entropy"].reset_index(drop=True)
-    (folder,) = (cache / "tiny").glob("entropy-*/")
-    shutil.rmtree(folder)
-    written = []
+    written, own = [], task._replace(name="killed")
 
     def killed(folder, number, snapshot, write=recorded.write):
         write(folder, number, snapshot)
@@ -158,13 +158,13 @@ def test_a_baseline_that_was_killed_is_continued(result, cache, task, runs, monk
 
     monkeypatch.setattr(recorded, "write", killed)
     with pytest.raises(KeyboardInterrupt):
-        lab.compare({}, seeds=3, task=task)
-    again = lab.compare({}, seeds=3, task=task)
-    assert runs == ["entropy", "entropy"]
-    assert written == [0, 1, 2, 2]
-    found = again.acquired[again.acquired["method"] == "entropy"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(found, expected)
-    assert not (folder / "checkpoints").exists(), "what is finished needs none"
+        lab.compare({}, seeds=3, task=own)
+    again = lab.compare({}, seeds=3, task=own)
+    assert runs == ["random", "random", "bald"]
+    assert written == [0, 1, 2, 2, 0, 1, 2]
+    expected = result.acquired[result.acquired["method"].isin(["random", "bald"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again.acquired, expected[again.acquired.columns])
+    assert not list((cache / "killed").glob("*/checkpoints")), "what is finished needs none"
 
 
 def test_a_task_that_keeps_no_states_is_compared_but_not_replayed(cache, task, few):
@@ -205,7 +205,8 @@ def test_the_picture_has_the_curves_and_a_panel_for_each_baseline(result):
 
 def test_the_first_comparison_says_that_it_takes_a_while_and_no_later_one(cache, task, few, capsys):
     for told in (True, False):
-        lab.compare({}, seeds=3, task=task._replace(name="other"))
+        found = lab.compare({}, seeds=3, task=task._replace(name="other"))
+        assert list(found.costs["stored"]) == [not told] * 2
         assert ("Running random, bald on 'other' too, which may take a few minutes" in capsys.readouterr().out) == told
 
 

@@ -124,7 +124,7 @@ def inspect(
     if acquired.empty:
         raise ValueError(f"seed={seed}: {method} acquired nothing with it in round {round}")
     chosen = list(dict.fromkeys([method, *(others or names)]))
-    of_seed, seen_by = of_seeds(snapshot(round), [seed - first]), judge(ready, result.methods, [seed], 10_000)
+    of_seed, seen_by = of_seeds(snapshot(round), [seed - first]), judge(ready, result.methods, [seed], 4000)
     with progress() as (console, report):
         judged = {name: seen_by(name, round, of_seed) for name in counted(chosen, "looking", console, report)}
     labels = int(run.campaign.rounds.query("seed == @seed and round == @round")["num_labelled"].iloc[0])

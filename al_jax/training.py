@@ -109,13 +109,14 @@ def train(
     training: Training,
     losses: Callable[[Params, PRNGKey, Any, Array], Float[Array, " b"]],
     metrics: Callable[[Params, Labelled], dict[str, Array]],
-    penalty: Penalty | None = None,
+    penalty: Callable[[Params, PRNGKey, Array], Array] | None = None,
 ) -> tuple[Params, dict[str, Array]]:
     """Minimise the weighted mean of `losses(params, key, inputs [b, ...], labels [b])` plus the penalties.
 
-    `metrics(params, validation)` is what early stopping monitors; `penalty` is the posterior's own (a KL), added to the
-    user's. Returns the parameters and `{"loss": last minibatch's, "steps": taken, "finite": no NaN, no infinity}`. With
-    no labelled rows the parameters come back unchanged. ValueError when patience is set without validation rows.
+    `metrics(params, validation)` is what early stopping monitors; `penalty(params, key, count)` is the posterior's own
+    (a KL), added to the user's, with the key of this step's `losses`. Returns the parameters and
+    `{"loss": last minibatch's, "steps": taken, "finite": no NaN, no infinity}`. With no labelled rows the parameters
+    come back unchanged. ValueError when patience is set without validation rows.
     """
     labelled = jax.tree.map(jnp.asarray, data.labelled)
     count = labelled.count
@@ -132,7 +133,6 @@ def train(
         periods, max_steps, block = training.steps // steps_a_period, training.steps, count
     order_key, step_key = jax.random.split(key)
     order = minibatch_rows(order_key, count, jnp.maximum(block, 1), max_steps, batch_size, capacity)
-    penalties = [p for p in (training.penalty, penalty) if p is not None]
 
     def objective(params: Params, key: PRNGKey, rows: Array) -> Array:
         valid = rows < count
@@ -142,7 +142,8 @@ def train(
             inputs = training.augment(jax.random.fold_in(key, AUGMENTATION), inputs)
         weighted = losses(params, key, inputs, labelled.labels[rows]) * labelled.weights[rows]
         mean = jnp.sum(jnp.where(valid, weighted, 0.0)) / jnp.maximum(jnp.sum(valid), 1)
-        return mean + sum(p(params, count) for p in penalties)
+        mean += 0.0 if training.penalty is None else training.penalty(params, count)
+        return mean + (0.0 if penalty is None else penalty(params, key, count))
 
     def step(index: Array, carry: Any) -> Any:
         params, moments, _ = carry

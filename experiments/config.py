@@ -1,14 +1,17 @@
 """The typed configuration that every experiment shares, and what is built from it."""
 
 import dataclasses
+import functools
 import re
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import optax
 from jaxtyping import Array, Float
+from numpyro.infer import autoguide
 
 from al_jax import acquisitions, augmentation, models, posteriors
 from al_jax.campaign import Settings
@@ -56,7 +59,22 @@ AUGMENTATIONS = {
     "crop": augmentation.random_crop(),
     "crop_flip": augmentation.chain(augmentation.random_crop(), augmentation.random_flip()),
 }
-POSTERIORS = ("point", "mc_dropout", "variational", "ensemble", "debal")
+POSTERIORS = (
+    "point",
+    "mc_dropout",
+    "variational",
+    "ensemble",
+    "debal",
+    "svi",
+    "laplace",
+    "nuts_last_layer",
+    "nuts",
+)
+GUIDES: dict[str, Any] = {
+    "normal": functools.partial(autoguide.AutoNormal, init_scale=0.01),
+    "low_rank": functools.partial(autoguide.AutoLowRankMultivariateNormal, init_scale=0.01),
+    "delta": autoguide.AutoDelta,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +107,8 @@ class PosteriorConfig:
     """The network and the posterior over its functions."""
 
     posterior: str = "mc_dropout"
-    """point, mc_dropout, variational, ensemble (of points) or debal (ensemble of MC-dropout networks)."""
+    """point, mc_dropout, variational, ensemble (of points), debal (ensemble of MC-dropout networks), svi (a numpyro
+    guide), laplace or nuts_last_layer (both of the last layer of a trained network), or nuts (the whole network)."""
     members: int = 5
     """Networks in `ensemble` and `debal`."""
     network: str = "auto"
@@ -98,11 +117,28 @@ class PosteriorConfig:
     hidden: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of `mlp`."""
     dropout: float = 0.5
-    """Largest dropout rate in the network; `variational` uses none."""
+    """Largest dropout rate in the network; `variational`, `svi` and `nuts` use none."""
     prior_std: float = 0.3
-    """Standard deviation of `variational`'s Gaussian prior over weights."""
+    """Standard deviation of the Gaussian prior over weights, of `variational`, `svi`, `nuts` and, unless it is chosen
+    by `evidence`, `laplace` and `nuts_last_layer`."""
     temperature: float = 0.1
-    """Weight of `variational`'s KL; below 1 is a cold posterior."""
+    """Weight of the KL of `variational` and `svi`; below 1 is a cold posterior."""
+    bayesian: Literal["all", "last"] = "all"
+    """Which dense layers of `variational` are Bayesian; the others are point estimates."""
+    guide: Literal["normal", "low_rank", "delta"] = "normal"
+    """`svi`'s family: mean-field normal, normal with a covariance of low rank, or a point (maximum a posteriori)."""
+    prior_of: str = ""
+    """Regular expression searched in parameter paths such as Dense_0/kernel: `svi` is Bayesian in these alone."""
+    evidence: bool = True
+    """Choose the prior of `laplace` and `nuts_last_layer` in every fit, by marginal likelihood."""
+    structure: Literal["full", "kron", "diag"] = "kron"
+    """Of `laplace`'s Gauss-Newton matrix."""
+    chains: int = 2
+    """Chains of `nuts_last_layer` and `nuts`."""
+    warmup: int = 100
+    """Iterations of each chain that are thrown away."""
+    draws: int = 50
+    """Iterations of each chain that are kept."""
     mean: float | None = None
     """The network takes (x - mean) / std of the raw inputs x; None: the mean of the pool."""
     std: float | None = None
@@ -265,16 +301,40 @@ def build_posterior(config: PosteriorConfig, training: Training, dataset: Datase
     )
     options: dict[str, Any] = {
         "num_classes": dataset.num_classes,
-        "dropout": 0.0 if name == "variational" else config.dropout,
+        "dropout": 0.0 if name in ("variational", "svi", "nuts") else config.dropout,
         "mean": float(dataset.inputs.mean()) if config.mean is None else config.mean,
         "std": (float(dataset.inputs.std()) or 1.0) if config.std is None else config.std,
-        "dense": models.VariationalDense if name == "variational" else nn.Dense,
+        "dense": models.VariationalDense if name == "variational" and config.bayesian == "all" else nn.Dense,
+        "last": models.VariationalDense if name == "variational" else None,
     }
     module = models.MLP(hidden=config.hidden, **options) if network == "mlp" else NETWORKS[network](**options)
     if name == "variational":
         return posteriors.variational(
             module, categorical(), training, prior_std=config.prior_std, temperature=config.temperature
         )
+    chains = {"chains": config.chains, "warmup": config.warmup, "draws": config.draws}
+    if name in ("svi", "laplace", "nuts_last_layer", "nuts"):
+        expect(config.prior_std > 0, "prior_std", config.prior_std, "a positive number")
+    if name == "svi":
+        prior = {config.prior_of: dist.Normal(0.0, config.prior_std)}
+        return posteriors.svi(
+            module,
+            categorical(),
+            training,
+            prior=prior,
+            guide=GUIDES[config.guide],
+            temperature=config.temperature,
+        )
+    if name == "laplace":
+        precision = None if config.evidence else config.prior_std**-2
+        return posteriors.laplace(
+            module, categorical(), training, structure=config.structure, prior_precision=precision
+        )
+    if name == "nuts_last_layer":
+        std = None if config.evidence else config.prior_std
+        return posteriors.nuts_last_layer(module, categorical(), training, prior_std=std, **chains)
+    if name == "nuts":
+        return posteriors.nuts(module, categorical(), prior=dist.Normal(0.0, config.prior_std), **chains)
     inner = posteriors.mc_dropout if sampled else posteriors.point
     posterior = inner(module, categorical(), training)
     return posteriors.ensemble(posterior, config.members) if name in ("ensemble", "debal") else posterior

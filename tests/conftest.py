@@ -17,7 +17,16 @@ from jax.experimental.compilation_cache import compilation_cache
 from al_jax.data import Dataset
 from al_jax.likelihood import categorical
 from al_jax.models import MLP, VariationalDense
-from al_jax.posteriors import ensemble, mc_dropout, point, variational
+from al_jax.posteriors import (
+    ensemble,
+    laplace,
+    mc_dropout,
+    nuts,
+    nuts_last_layer,
+    point,
+    svi,
+    variational,
+)
 from al_jax.training import Training
 from al_jax.types import Posterior
 
@@ -70,9 +79,17 @@ def tiny(name: str, training: Training = TRAINING) -> Posterior:
     """The posterior of this name over a network of 8 hidden units."""
     if name == "variational":
         return variational(MLP(3, (8,), 0.0, dense=VariationalDense), categorical(), training)
+    if name == "svi":
+        return svi(MLP(3, (8,), 0.0), categorical(), training)
+    if name == "laplace":
+        return laplace(MLP(3, (8,), 0.5), categorical(), training)
+    if name == "nuts_last_layer":
+        return nuts_last_layer(MLP(3, (8,), 0.5), categorical(), training, warmup=8, draws=4)
+    if name == "nuts":
+        return nuts(MLP(3, (4,), 0.0), categorical(), chains=2, warmup=8, draws=4, max_tree_depth=4)
     inner = mc_dropout if name in ("mc_dropout", "debal") else point
     posterior = inner(MLP(3, (8,), 0.5), categorical(), training)
     return ensemble(posterior, 3) if name in ("ensemble", "debal") else posterior
 
 
-POSTERIORS = ("point", "mc_dropout", "variational", "ensemble", "debal")
+POSTERIORS = ("point", "mc_dropout", "variational", "ensemble", "debal", "svi", "laplace", "nuts_last_layer", "nuts")

@@ -22,6 +22,7 @@ class ImageNetwork(nn.Module):
       mean, std: of the raw inputs; they are cast to float32 and then normalised.
       dense: constructor of the dense layers, `VariationalDense` for Bayesian last layers on a deterministic trunk.
       dtype: of the computations, not of the parameters and the logits: bfloat16 for mixed-precision training.
+      last: constructor of the last layer, by default `dense`: `VariationalDense` for a Bayesian last layer alone.
     """
 
     num_classes: int
@@ -30,6 +31,7 @@ class ImageNetwork(nn.Module):
     std: float = 1.0
     dense: Callable[..., nn.Module] = nn.Dense
     dtype: Any = None
+    last: Callable[..., nn.Module] | None = None
 
     def normalised(self, x: Images, name: str, smallest: int) -> Float[Array, "n h w c"]:
         """`(x - mean) / std`, cast; ValueError unless `x` are images of at least `smallest` pixels a side."""
@@ -44,7 +46,7 @@ class ImageNetwork(nn.Module):
     def classified(self, features: Float[Array, "n D"]) -> Float[Array, "n C"]:
         """Name the features, and return their logits in float32."""
         self.sow("intermediates", "features", features)
-        return self.dense(self.num_classes, dtype=self.dtype)(features).astype(jnp.float32)
+        return (self.last or self.dense)(self.num_classes, dtype=self.dtype)(features).astype(jnp.float32)
 
 
 class GalCNN(ImageNetwork):

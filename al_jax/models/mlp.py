@@ -21,6 +21,7 @@ class MLP(nn.Module):
       mean, std: of the raw inputs; they are cast to float32 and then normalised.
       dense: layer constructor, `VariationalDense` for a network with weight uncertainty.
       dtype: of the computations, not of the parameters and the logits: bfloat16 for mixed-precision training.
+      last: constructor of the last layer, by default `dense`: `VariationalDense` for a Bayesian last layer alone.
     """
 
     num_classes: int
@@ -30,6 +31,7 @@ class MLP(nn.Module):
     std: float = 1.0
     dense: Callable[..., nn.Module] = nn.Dense
     dtype: Any = None
+    last: Callable[..., nn.Module] | None = None
 
     @nn.compact
     def __call__(self, x: Shaped[Array | np.ndarray, "n ..."], train: bool = False) -> Float[Array, "n C"]:
@@ -40,4 +42,4 @@ class MLP(nn.Module):
             if self.dropout:
                 x = Dropout(self.dropout, deterministic=not train)(x)
         self.sow("intermediates", "features", x)
-        return self.dense(self.num_classes, dtype=self.dtype)(x).astype(jnp.float32)
+        return (self.last or self.dense)(self.num_classes, dtype=self.dtype)(x).astype(jnp.float32)

@@ -1,8 +1,11 @@
 """Posteriors over functions, one file each; all obey `al_jax.testing.check_posterior`."""
 
 from al_jax.posteriors.ensemble import ensemble
+from al_jax.posteriors.laplace import laplace
 from al_jax.posteriors.mc_dropout import mc_dropout
+from al_jax.posteriors.nuts import nuts, nuts_last_layer
 from al_jax.posteriors.point import point
+from al_jax.posteriors.svi import svi
 from al_jax.posteriors.variational import variational
 
-__all__ = ["ensemble", "mc_dropout", "point", "variational"]
+__all__ = ["ensemble", "laplace", "mc_dropout", "nuts", "nuts_last_layer", "point", "svi", "variational"]

@@ -80,7 +80,7 @@ def variational(
         local, dropout = jax.random.split(key)
         return likelihood.loss(forward(trained, params, x, {"local": local, "dropout": dropout}).logits, labels)
 
-    def penalty(params: Any, count: Array) -> Array:
+    def penalty(params: Any, key: PRNGKey, count: Array) -> Array:
         return temperature * kl_divergence(params, prior_std) / jnp.maximum(count, 1)
 
     metrics = point_metrics(network.predict, likelihood)

@@ -64,9 +64,13 @@ def rotated(curvature: Curvature, coordinates: Float[Array, "D C"], inverse: boo
 
 
 def whitened(gaussian: Gaussian, noise: Float[Array, "D C"]) -> Float[Array, "D C"]:
-    """The weights that standard normal `noise` stands for."""
+    """The weights that standard normal `noise` stands for: mode + covariance^(1/2) noise.
+
+    The symmetric root is a smooth function of the matrix. Its eigenvectors are not, where eigenvalues agree, as with
+    fewer rows than features: without the rotation of `noise` a rounding error would give other draws altogether.
+    """
     scale = jax.lax.rsqrt(gaussian.curvature.eigenvalues + gaussian.precision)
-    return gaussian.mode + rotated(gaussian.curvature, noise * scale)
+    return gaussian.mode + rotated(gaussian.curvature, scale * rotated(gaussian.curvature, noise, inverse=True))
 
 
 def negative_log_likelihood(likelihood: Likelihood, rows: Rows, weights: Float[Array, "D C"]) -> Float[Array, ""]:

@@ -154,6 +154,20 @@ def test_draws_have_the_covariance_that_the_matrix_stands_for(classified, struct
     np.testing.assert_allclose(evidence, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("structure", ["full", "kron"])
+def test_a_rounding_error_of_the_matrix_does_not_change_a_draw(structure):
+    """With fewer rows than features eigenvalues repeat, and their eigenvectors are arbitrary."""
+    features = jax.random.normal(KEY, (3, 6))
+    noise = jax.random.normal(KEY, (6, 2))
+
+    def draw(scale):
+        rows = Rows(features * scale, jnp.arange(3) % 2, jnp.ones(3))
+        return whitened(fit_gaussian(categorical(), rows, jnp.zeros((6, 2)), structure, 0.5)[0], noise)
+
+    one, other = jax.jit(jax.vmap(draw))(jnp.asarray([1.0, 1.0 + 1e-6]))
+    np.testing.assert_allclose(one, other, atol=1e-3)
+
+
 def test_the_mode_is_where_the_gradient_of_the_posterior_vanishes(classified):
     def objective(weights):
         return negative_log_likelihood(categorical(), classified, weights) + 0.05 * jnp.sum(weights**2)

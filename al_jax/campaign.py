@@ -255,8 +255,9 @@ def rounds(
             if results is not None:
                 save(results, len(records), _checkpoint(compiled, states, records, settings))
                 _write_tables(results, *tables(records, settings, method))
-            accuracy = f", accuracy {info.metrics['accuracy'].mean():.3f}" if "accuracy" in info.metrics else ""
-            bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels{accuracy}")
+            metric = next((name for name in ("accuracy", "rmse") if name in info.metrics), None)
+            told = "" if metric is None else f", {metric} {info.metrics[metric].mean():.3f}"
+            bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels{told}")
             in_time = on_first(lambda: time.monotonic() < deadline)
     of_rounds, acquired = tables(records, settings, method)
     why, finished = stopped(records, settings), complete(records, settings)
@@ -298,11 +299,12 @@ def _checked(
     if not answered.any():
         raise RuntimeError(f"the oracle answered none of the rows proposed in round {number}")
     rows, room = np.asarray(info.rows), settings.max_labels - np.asarray(info.num_labelled)
-    wrong = answered & ~((labels >= 0) & (labels < dataset.num_classes)).reshape(*rows.shape, -1).all(-1)
+    classes = dataset.num_classes
+    valid = np.isfinite(labels) if classes is None else (labels >= 0) & (labels < classes)
+    wrong = answered & ~valid.reshape(*rows.shape, -1).all(-1)
     if wrong.any():
-        raise ValueError(
-            f"label of row {rows[wrong][0]} is {labels[wrong][0]}: expected 0 to {dataset.num_classes - 1}"
-        )
+        expected = "a finite number" if classes is None else f"0 to {classes - 1}"
+        raise ValueError(f"label of row {rows[wrong][0]} is {labels[wrong][0]}: expected {expected}")
     return labels.astype(dataset.labels.dtype), answered & (np.cumsum(answered, axis=1) <= room[:, None])
 
 

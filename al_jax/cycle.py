@@ -20,7 +20,6 @@ from al_jax.types import (
     Likelihood,
     Pool,
     Posterior,
-    Predictions,
     PRNGKey,
     Round,
     RoundInfo,
@@ -252,10 +251,10 @@ def steps(
             fewer = posterior.sample(jax.random.fold_in(key.sample, 1), state.posterior, test_samples)
             tester = as_round(state, data, begun._replace(draws=fewer))
 
-        def evaluated(x: Inputs, _: Array) -> Predictions:
+        def evaluated(x: Inputs, _: Array) -> Any:
             predictions = tester.functions(x)
             if evaluate == "point":
-                predictions = predictions._replace(log_probs=predictions.point[..., None, :])
+                predictions = predictions.at_point()
             return likelihood.marginal(predictions)._replace(features=None, extras={})
 
         tested = stream(evaluated, test.inputs, jnp.arange(len(test.rows)), chunk_size, mesh, placed=mesh is not None)
@@ -263,7 +262,7 @@ def steps(
         return begun._replace(metrics=metrics, context=acquisition.prepare(key.prepare, before))
 
     def as_round(state: State, data: Data, begun: Begun) -> Round:
-        def functions(x: Inputs) -> Predictions:
+        def functions(x: Inputs) -> Any:
             # By default TPUs and recent GPUs round the factors of a float32 product to bfloat16 or TF32.
             with jax.default_matmul_precision("highest"):
                 return posterior.predict(state.posterior, begun.draws, x)

@@ -1,7 +1,10 @@
-"""Quality of predictive distributions, `[n, C]` log-probabilities against integer labels `[n]`."""
+"""Quality of predictive distributions: `[n, C]` log-probabilities against integer labels `[n]`, or Gaussians."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
+
+from al_jax.information import log_mean_exp
 
 
 def accuracy(log_p: Float[Array, "*n C"], labels: Int[Array, "*n"]) -> Float[Array, ""]:
@@ -30,3 +33,36 @@ def ece(log_p: Float[Array, "*n C"], labels: Int[Array, "*n"], num_bins: int = 1
     which = jnp.clip(jnp.ceil(confidence * num_bins).astype(jnp.int32) - 1, 0, num_bins - 1)
     gaps = jnp.zeros(num_bins, log_p.dtype).at[which].add(correct - confidence)
     return jnp.sum(jnp.abs(gaps)) / confidence.size
+
+
+def normal_log_density(
+    labels: Float[Array, "*n"], mean: Float[Array, "*n"], variance: Float[Array, "*n"]
+) -> Float[Array, "*n"]:
+    """log N(label; mean, variance) in nats."""
+    return -0.5 * (jnp.square(labels - mean) / variance + jnp.log(2 * np.pi * variance))
+
+
+def rmse(mean: Float[Array, "n K"], labels: Float[Array, " n"]) -> Float[Array, ""]:
+    """Root of the mean squared error of the mean over samples, in the labels' units."""
+    return jnp.sqrt(jnp.mean(jnp.square(jnp.mean(mean, axis=-1) - labels)))
+
+
+def mixture_nll(mean: Float[Array, "n K"], variance: Float[Array, "n K"], labels: Float[Array, " n"]) -> Array:
+    """Mean negative log density of the labels in nats under the mixture over samples (Gal & Ghahramani 2016, eq. 8)."""
+    return -jnp.mean(log_mean_exp(normal_log_density(labels[:, None], mean, variance), axis=-1))
+
+
+def coverage(mean: Float[Array, "n K"], variance: Float[Array, "n K"], labels: Float[Array, " n"]) -> Array:
+    """Share of labels in the central 95 % interval of the normal with the mixture's mean and variance."""
+    deviation = jnp.sqrt(jnp.mean(variance, axis=-1) + jnp.var(mean, axis=-1))
+    return jnp.mean(jnp.abs(labels - jnp.mean(mean, axis=-1)) <= 1.959964 * deviation, dtype=mean.dtype)
+
+
+def joint_nll(log_likelihoods: Float[Array, "*m tau K"]) -> Float[Array, ""]:
+    """Mean of -log mean_k prod_i p_k(y_i | x_i): the negative log-likelihood of tau labels together, in nats a batch.
+
+    `log_likelihoods[..., i, k]` is log p_k(y_i | x_i), for classes `log_probs[rows, :, labels]`. It sees whether the
+    samples agree on which functions are likely, and marginal predictions do not (Wang et al. 2021; Osband et al. 2022).
+    tau = 1 is `nll` of the mean over samples.
+    """
+    return -jnp.mean(log_mean_exp(jnp.sum(log_likelihoods, axis=-2), axis=-1))

@@ -107,7 +107,7 @@ def shortlisted(
 def ranked(acquisition: Acquisition, round: Round, x: Inputs) -> Float[Array, " n"]:
     """The scores `[n]` of rows `x [n, ...]` by which the acquisition makes its shortlist."""
     assert acquisition.shortlist is not None
-    return acquisition.shortlist[0](round.functions(x).log_probs)
+    return acquisition.shortlist[0](round.functions(x).samples)
 
 
 def candidates(

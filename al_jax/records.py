@@ -104,7 +104,7 @@ def tables(records: list[Record], settings: Settings, method: str) -> tuple[pd.D
             row = {"method": method, "seed": seed, "round": number, "pick": int(pick)}
             row |= {"row": int(info.rows[index, pick]), "score": info.scores[index, pick].item()}
             if record.labels.ndim == 2:
-                row["label"] = int(record.labels[index, pick])
+                row["label"] = record.labels[index, pick].item()
             per_pick = {name: value for name, value in info.info.items() if value.shape == info.rows.shape}
             acquired.append(row | {f"info_{name}": value[index, pick].item() for name, value in per_pick.items()})
     # When every seed stops in its first round there are no rows, and the tables must still have their columns.

@@ -162,6 +162,23 @@ def summary(rounds: pd.DataFrame, thresholds: Sequence[float] = (0.90, 0.95), ba
     return table.reset_index()
 
 
+def final(rounds: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Metrics at each method's most labels, as people read them: strings, a row per method, headers as columns.
+
+    "0.62 [0.58, 0.66]" is the mean over seeds with Student's 95 % interval. ValueError for an unknown metric.
+    """
+    columns: dict[str, list[str]] = {}
+    for metric in metrics:
+        last = curve(rounds, metric).groupby("method", sort=False).tail(1)
+        columns |= {"method": list(last["method"]), "labels": [str(n) for n in last["num_labelled"]]}
+        columns[metric] = [
+            f"{mean:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
+            for mean, low, high in last[["mean", "low", "high"]].itertuples(index=False)
+        ]
+        columns["seeds"] = columns.pop("seeds", [str(n) for n in last["seeds"]])
+    return pd.DataFrame(columns)
+
+
 def formatted(summary: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The table of `summary` as people read it, all strings, and the note that goes below.
 

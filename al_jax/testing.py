@@ -18,6 +18,7 @@ from al_jax.types import (
     Acquired,
     Acquisition,
     Data,
+    GaussianPredictions,
     Inputs,
     Labelled,
     Pool,
@@ -119,12 +120,12 @@ def check_acquisition(
     if size < known + 2 * batch_size:
         raise ValueError(f"inputs has {size} rows: expected at least {known + 2 * batch_size}")
     if posterior is None:
-        predict: Callable[[Inputs], Predictions] = committee
+        predict: Callable[[Inputs], Any] = committee
     else:
         state = posterior.init(jax.random.key(1), x)
         draws = posterior.sample(jax.random.key(2), state, 6)
 
-        def predict(x: Inputs) -> Predictions:
+        def predict(x: Inputs) -> Any:
             return posterior.predict(state, draws, x)
 
     def acquired(key: PRNGKey, available: Array, padding: Array, chunk_size: int) -> Acquired:
@@ -182,7 +183,7 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     """Run the laws of a posterior on rows `inputs [n, ...]` with their `labels [n]`, at least 8 of them.
 
     `fit` returns the structure `init` has; same key, same state; `count` may be traced, and 0 changes nothing; rows
-    past `count` have no influence, be they NaN; `vmap` over keys works; predictions are normalised; one draw is one
+    past `count` have no influence, be they NaN; `vmap` over keys works; predictions are distributions; one draw is one
     function whatever the chunk and the rows beside it; `point` does not depend on the draws; fit and predict lower for
     TPU and CUDA unless `lowers` is False.
     """
@@ -213,26 +214,30 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     draws = posterior.sample(sample_key, state, 4)
     predict = jax.jit(posterior.predict)
     whole = predict(state, draws, x)
-    for name, value in (("log_probs", whole.log_probs), ("point", whole.point)):
-        total = jnp.exp(value).sum(-1)
-        _close(f"{name} are normalised", total, np.ones(total.shape), value)
-    _law(
-        "K samples of every row",
-        whole.log_probs.ndim >= 3 and len(whole.log_probs) == size,
-        size,
-        whole.log_probs.shape,
-    )
+    names = ["point", "features"]
+    if isinstance(whole, GaussianPredictions):
+        names += ["mean", "variance", "point_variance"]
+        _law("finite means and variances", _finite(whole), "finite", whole)
+        _law("positive variances", bool((whole.variance > 0).all() and (whole.point_variance > 0).all()), 0, whole)
+        sampled = whole.mean[..., None]
+    else:
+        names, sampled = [*names, "log_probs"], whole.log_probs
+        for name, value in (("log_probs", whole.log_probs), ("point", whole.point)):
+            total = jnp.exp(value).sum(-1)
+            _close(f"{name} are normalised", total, np.ones(total.shape), value)
+    _law("K samples of every row", sampled.ndim >= 3 and len(sampled) == size, size, sampled.shape)
     cut = size // 3
     parts = [predict(state, draws, jax.tree.map(lambda leaf, s=s: leaf[s], x)) for s in (slice(cut), slice(cut, None))]
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    for name in ("log_probs", "point", "features"):
+    for name in names:
         if getattr(whole, name) is not None:
             _close(
                 f"one draw is one function ({name})", getattr(joined, name), getattr(whole, name), f"cut at row {cut}"
             )
     order = np.random.default_rng(0).permutation(size)
     shuffled = predict(state, draws, jax.tree.map(lambda leaf: leaf[order], x))
-    _close("a row's prediction does not depend on its place", shuffled.log_probs, whole.log_probs[order], order)
+    first = jax.tree.leaves(whole.samples)[0]
+    _close("a row's prediction does not depend on its place", jax.tree.leaves(shuffled.samples)[0], first[order], order)
     other = predict(state, posterior.sample(jax.random.key(2), state, 4), x)
     _close("point does not depend on the draws", other.point, whole.point, "another key")
     if lowers:

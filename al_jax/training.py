@@ -116,7 +116,8 @@ def train(
     `metrics(params, validation)` is what early stopping monitors; `penalty(params, key, count)` is the posterior's own
     (a KL), added to the user's, with the key of this step's `losses`. Returns the parameters and
     `{"loss": last minibatch's, "steps": taken, "finite": no NaN, no infinity}`. With no labelled rows the parameters
-    come back unchanged. ValueError when patience is set without validation rows.
+    come back unchanged. ValueError when patience is set without validation rows,
+    or `monitor` is no metric of the likelihood.
     """
     labelled = jax.tree.map(jnp.asarray, data.labelled)
     count = labelled.count
@@ -171,7 +172,10 @@ def train(
         def evaluated(state: Any) -> Any:
             index, carry, best, best_value, bad = state
             carry = period(index, carry)
-            value = sign * metrics(carry[0], validation)[training.monitor]
+            found = metrics(carry[0], validation)
+            if training.monitor not in found:
+                raise ValueError(f"monitor={training.monitor!r}: expected one of {', '.join(sorted(found))}")
+            value = sign * found[training.monitor]
             better = value < best_value
             best = jax.tree.map(lambda new, old: jnp.where(better, new, old), carry[0], best)
             return index + 1, carry, best, jnp.where(better, value, best_value), jnp.where(better, 0, bad + 1)

@@ -7,14 +7,15 @@ B batch size, D feature width, M slots of the labelled buffer, S seeds.
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Shaped
 
 PRNGKey: TypeAlias = Key[Array, ""]
 Inputs: TypeAlias = PyTree[Shaped[Array | np.ndarray, "..."]]
 """Any pytree of arrays that share a leading row axis: images, or tokens with a mask."""
-ScoreFn: TypeAlias = Callable[[Float[Array, "... K C"]], Float[Array, "..."]]
-"""`log_probs [..., K, C] -> [...]`: higher means label it sooner."""
+ScoreFn: TypeAlias = Callable[[Any], Float[Array, "..."]]
+"""`log_probs [..., K, C] -> [...]`, for regression `GaussianPredictions -> [n]`: higher means label it sooner."""
 
 
 class Labelled(NamedTuple):
@@ -59,20 +60,72 @@ class Predictions(NamedTuple):
     features: Float[Array, "n D"] | None = None
     extras: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
 
+    @property
+    def samples(self) -> Float[Array, "*n K C"]:
+        """What scores are computed from."""
+        return self.log_probs
+
+    def at_point(self) -> "Predictions":
+        """The deterministic function as the only sample, K = 1."""
+        return self._replace(log_probs=self.point[..., None, :])
+
+    def joined(self, members: "Predictions") -> "Predictions":
+        """These, with the samples `[M, n, ..., k, C] -> [n, ..., M k, C]` of all M `members`."""
+        moved = jnp.moveaxis(members.log_probs, 0, -3)
+        shape = *self.log_probs.shape[:-2], -1, self.log_probs.shape[-1]
+        return self._replace(log_probs=moved.reshape(shape))
+
+
+class GaussianPredictions(NamedTuple):
+    """What K posterior samples say about n rows of a regression: the label is N(mean, variance), in its own units.
+
+    `variance` is that of the noise: what is left when the function is known. `point` and `point_variance` come from the
+    deterministic function, as `features` do; see `Predictions`.
+    """
+
+    mean: Float[Array, "n K"]
+    variance: Float[Array, "n K"]
+    point: Float[Array, " n"]
+    point_variance: Float[Array, " n"]
+    features: Float[Array, "n D"] | None = None
+    extras: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
+
+    @property
+    def samples(self) -> "GaussianPredictions":
+        """What scores are computed from."""
+        return self._replace(features=None, extras={})
+
+    @property
+    def log_probs(self) -> Array:
+        """There are none: ValueError for an acquisition that reads class probabilities."""
+        raise ValueError(
+            "the acquisition reads log_probs, probabilities of classes, and this is a regression: take a score of "
+            "al_jax.acquisitions.regression, epig with its information gain, core_set or random"
+        )
+
+    def at_point(self) -> "GaussianPredictions":
+        """The deterministic function as the only sample, K = 1."""
+        return self._replace(mean=self.point[:, None], variance=self.point_variance[:, None])
+
+    def joined(self, members: "GaussianPredictions") -> "GaussianPredictions":
+        """These, with the samples `[M, n, k] -> [n, M k]` of all M `members`."""
+        mean, variance = (jnp.moveaxis(a, 0, 1).reshape(len(self.mean), -1) for a in (members.mean, members.variance))
+        return self._replace(mean=mean, variance=variance)
+
 
 class Likelihood(NamedTuple):
     """How outputs of a network meet labels.
 
     loss(outputs [n, ..., C], labels [n, ...]) -> [n]
-    predictions(outputs [n, ..., K, C], point [n, ..., C], features, extras) -> Predictions
+    predictions(outputs [n, ..., K, C], point [n, ..., C], features, extras) -> Predictions or GaussianPredictions
     metrics(predictions, labels) -> dict of scalars, from the mean over samples
-    marginal(predictions) -> Predictions with K = 1: the mean over samples, so that metrics can be streamed
+    marginal(predictions) -> predictions, as small as the metrics allow: of classes K = 1, the mean over samples
     """
 
     loss: Callable[[Array, Array], Array]
-    predictions: Callable[..., Predictions]
-    metrics: Callable[[Predictions, Array], dict[str, Array]]
-    marginal: Callable[[Predictions], Predictions]
+    predictions: Callable[..., Any]
+    metrics: Callable[[Any, Array], dict[str, Array]]
+    marginal: Callable[[Any], Any]
 
 
 class Posterior(NamedTuple):
@@ -82,20 +135,20 @@ class Posterior(NamedTuple):
     fit(key, state, data) -> (state, info)    from `init`'s state: from scratch; from last round's: warm start.
                                               `data.labelled.count` may be traced, and 0: state unchanged, finite
     sample(key, state, num_samples) -> draws  opaque; each draw is ONE function over the whole input space
-    predict(state, draws, x) -> Predictions   K >= num_samples, or all there are: read K from the shape
+    predict(state, draws, x) -> predictions   the likelihood's; K >= num_samples, or all there are: read it off
     """
 
     init: Callable[[PRNGKey, Inputs], Any]
     fit: Callable[[PRNGKey, Any, Data], tuple[Any, dict[str, Array]]]
     sample: Callable[[PRNGKey, Any, int], Any]
-    predict: Callable[[Any, Any, Inputs], Predictions]
+    predict: Callable[[Any, Any, Inputs], Any]
 
 
 class Round(NamedTuple):
     """What an acquisition sees of the current round; `functions(x)` is differentiable in x."""
 
     key: PRNGKey
-    functions: Callable[[Inputs], Predictions]
+    functions: Callable[[Inputs], Any]  # -> the likelihood's predictions
     data: Data
     memory: Any = None
     context: Any = None

@@ -112,8 +112,8 @@ def run_al_jax(task: Task) -> Run:
     with tempfile.TemporaryDirectory() as cache:
         os.environ |= {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PLATFORMS": "cpu"}
         from al_jax import campaign
+        from experiments import builders, datasets, runner
         from experiments import config as configs
-        from experiments import runner
 
         runner.configure_devices()
         config = configs.Config()
@@ -122,10 +122,10 @@ def run_al_jax(task: Task) -> Run:
         )
         if task.contender.seed_block is not None:
             settings = dataclasses.replace(settings, seed_block=task.contender.seed_block)
-        dataset = configs.build_dataset(config.data)
+        dataset = datasets.build_dataset(config.data)
         start = time.perf_counter()
-        posterior = configs.build_posterior(config.posterior, configs.build_training(config.training), dataset)
-        acquisition = configs.build_acquisition(config.acquisition, dataset)
+        posterior = builders.build_posterior(config.posterior, builders.build_training(config.training), dataset)
+        acquisition = builders.build_acquisition(config.acquisition, dataset)
         rounds = campaign.run(posterior, acquisition, dataset, settings).rounds
         total = time.perf_counter() - start
     if len(rounds) != settings.seeds * rounds["round"].nunique():

@@ -82,7 +82,7 @@ def al_jax(network: str, options: Options, native: bool = False) -> dict[str, fl
     from al_jax.posteriors import mc_dropout
     from al_jax.training import Training
     from al_jax.types import Data, Labelled
-    from experiments.config import NETWORKS
+    from experiments.builders import NETWORKS
 
     if native:
         fast._convolve = fast._native

@@ -19,7 +19,8 @@ class DataConfig:
     """The data set, and the variants of its pool; test and validation rows are never changed."""
 
     dataset: str = "digits"
-    """digits, mnist, fashion_mnist, cifar10, cifar100, svhn_cropped, emnist/balanced or cmaterdb/bangla, ..."""
+    """digits, two_moons, mnist, fashion_mnist, cifar10, cifar100, svhn_cropped, emnist/balanced, cmaterdb/bangla, ...;
+    of regressions diabetes, or those in the file $UCI_DATA: uci/concrete, ..."""
     initial_rows: tuple[int, ...] = ()
     """Rows of the original training file that every seed begins with, instead of initial rows of its own."""
     validation_size: int = 0

@@ -45,14 +45,16 @@ def costs(config: Config) -> Costs:
 
     def flops_of_row(num_samples: int) -> float:
         draws = jax.eval_shape(lambda k, s: posterior.sample(k, s, num_samples), key, state)
-        return _flops(lambda s, d, rows: posterior.predict(s, d, rows).log_probs, state, draws, x) / chunk_size
+        return _flops(lambda s, d, rows: posterior.predict(s, d, rows).samples, state, draws, x) / chunk_size
 
     slots = settings.max_labels + settings.batch_size
 
     def buffer(length: int) -> Labelled:
         inputs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((length, *leaf.shape[1:]), leaf.dtype), dataset.inputs)
-        column, weights = (jax.ShapeDtypeStruct((length,), dtype) for dtype in (jnp.int32, jnp.float32))
-        arrays: tuple[Any, ...] = (column, weights, column, jax.ShapeDtypeStruct((), jnp.int32))
+        labels, weights, rows = (
+            jax.ShapeDtypeStruct((length,), dtype) for dtype in (dataset.labels.dtype, jnp.float32, jnp.int32)
+        )
+        arrays: tuple[Any, ...] = (labels, weights, rows, jax.ShapeDtypeStruct((), jnp.int32))
         return Labelled(inputs, *arrays)
 
     validation = None if dataset.validation_labels is None else buffer(len(dataset.validation_labels))

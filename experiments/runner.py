@@ -21,8 +21,9 @@ from al_jax.compiled import full_buffer
 from al_jax.data import Dataset
 from al_jax.host_pool import check_pool_is_not_read
 from al_jax.types import Acquisition, Posterior
-from experiments import config as configs
+from experiments import builders
 from experiments.config import Config
+from experiments.datasets import build_dataset
 
 T = TypeVar("T")
 Options = TypeVar("Options", bound="RunOptions")
@@ -140,11 +141,13 @@ def guarded(main: Callable[[], None]) -> None:
 @functools.lru_cache(maxsize=4)
 def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
     """What `campaign.run` needs; ValueError names what cannot work, before anything is compiled or written."""
-    dataset = campaign.validate(configs.build_dataset(config.data), config.campaign)
-    acquisition = configs.build_acquisition(config.acquisition, dataset)
-    posterior = configs.build_posterior(config.posterior, configs.build_training(config.training), dataset)
-    functions = campaign.programs(posterior, acquisition, dataclasses.replace(config.campaign, pool_on="device"))
-    initial = configs.build_initial(config)
+    dataset = campaign.validate(build_dataset(config.data), config.campaign)
+    acquisition = builders.build_acquisition(config.acquisition, dataset)
+    posterior = builders.build_posterior(config.posterior, builders.build_training(config.training), dataset)
+    likelihood = builders.build_likelihood(config.posterior, dataset)
+    on_device = dataclasses.replace(config.campaign, pool_on="device")
+    functions = campaign.programs(posterior, acquisition, on_device, likelihood)
+    initial = builders.build_initial(config)
     rows = (campaign.start_rows(dataset, config.campaign) if initial is None else initial)[0]
     test, validation = full_buffer(dataset.test_inputs, dataset.test_labels), None
     if dataset.validation_labels is not None:
@@ -153,7 +156,7 @@ def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
     state = jax.eval_shape(functions.init, jax.random.key(0), dataset.inputs, rows, dataset.labels[rows])
     jax.eval_shape(functions.propose, state, dataset.inputs, validation, test)
     if config.campaign.pool_on == "host":
-        steps = campaign.programs(posterior, acquisition, config.campaign)
+        steps = campaign.programs(posterior, acquisition, config.campaign, likelihood)
         check_pool_is_not_read(steps, dataset, config.campaign.initial_labels, validation, test)
     return posterior, acquisition, dataset
 
@@ -177,11 +180,12 @@ def run_config(
         acquisition,
         dataset,
         config.campaign,
+        likelihood=builders.build_likelihood(config.posterior, dataset),
         method=method or config.acquisition.acquisition,
         results=opened,
         console=console,
         devices=parallel.devices(options.devices),
-        initial=configs.build_initial(config),
+        initial=builders.build_initial(config),
         max_hours=max_hours,
     )
 
@@ -191,9 +195,15 @@ def present(done: dict[str, Campaign], directory: Path, title: str) -> tuple[pd.
     rounds = pd.concat([finished.rounds for finished in done.values()], ignore_index=True)
     stopped = {f"{name}, seed {seed}": why for name, finished in done.items() for seed, why in finished.stopped.items()}
     if not rounds.empty:
-        console.print(results.render(results.summary(rounds), title=title))
+        classes = "accuracy" in rounds
+        if classes:
+            console.print(results.render(results.summary(rounds), title=title))
+        else:
+            note = "Mean over seeds [95 % interval]. rmse in the labels' units, nll in nats."
+            console.print(results.text_table(results.final(rounds, ("rmse", "nll", "coverage")), title, note))
         if jax.process_index() == 0:
-            plots.learning_curves(rounds, title=title).savefig(directory / "learning_curve.png", dpi=150)
+            figure = plots.learning_curves(rounds, "accuracy" if classes else "rmse", title=title)
+            figure.savefig(directory / "learning_curve.png", dpi=150)
     for who, why in stopped.items():
         console.print(f"[yellow]{who} was stopped:[/] {why}")
     compiling = sum(finished.compile_seconds for finished in done.values())

@@ -17,7 +17,8 @@ from al_jax.errors import unknown
 from al_jax.parallel import on_first
 from al_jax.store import StoreError
 from experiments import kept, runner
-from experiments.config import Config, changed, expect
+from experiments.config import Config, changed
+from experiments.datasets import expect
 from experiments.dry_run import print_costs
 from experiments.runner import RunOptions, console
 

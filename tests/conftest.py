@@ -9,6 +9,7 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_opti
 from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -28,7 +29,7 @@ from al_jax.posteriors import (
     variational,
 )
 from al_jax.training import Training
-from al_jax.types import Posterior
+from al_jax.types import GaussianPredictions, Posterior
 
 
 def blobs(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,6 +74,21 @@ def compiled_once(environment: dict[str, str]) -> Iterator[None]:
 
 
 TRAINING = Training(optax.adam(1e-2), minibatch_size=8, steps=20)
+
+
+@pytest.fixture(scope="session")
+def straight_line() -> Posterior:
+    """A regression: linear functions with standard normal weights, not trained on anything; noise 0.3."""
+
+    def predict(state: None, draws: jax.Array, x: jax.Array) -> GaussianPredictions:
+        mean = jnp.matmul(x, draws.T, precision="highest")
+        point = jnp.zeros(len(x))
+        return GaussianPredictions(mean, jnp.full_like(mean, 0.09), point, jnp.full_like(point, 0.09), x)
+
+    def sample(key: jax.Array, state: None, num_samples: int) -> jax.Array:
+        return jax.random.normal(key, (num_samples, 5))
+
+    return Posterior(lambda key, x: None, lambda key, state, data: (state, {"finite": True}), sample, predict)
 
 
 def tiny(name: str, training: Training = TRAINING) -> Posterior:

@@ -19,6 +19,8 @@ class Given:
         self.arrays, self.prefix = arrays, prefix
 
     def __getattr__(self, name: str) -> Any:
+        if name == "samples":
+            return self.log_probs
         if name not in Predictions._fields:
             raise AttributeError(name)
         if name not in self.arrays:

@@ -1,5 +1,8 @@
 """EPIG: expected predictive information gain, about the labels of target inputs instead of the parameters."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -33,21 +36,22 @@ def expected_information_gain(log_probs: Float[Array, "n K C"], targets: Float[A
     return jnp.mean(alone + of_pair, axis=1)
 
 
-def epig(targets: Inputs) -> Acquisition:
+def epig(targets: Inputs, gain: Callable[[Any, Any], Array] = expected_information_gain) -> Acquisition:
     """The rows with the highest EPIG about `targets [T, ...]`, inputs from the distribution that will be predicted.
 
     The targets are predicted once a round by the same K functions as the pool. In `acquire` they are predictions
     `[T, K, C]` themselves. Memory: T K C floats, and C T C a row of a chunk. ValueError where the samples are not as
-    many as the pool's.
+    many as the pool's. `gain(samples of n rows, samples of the targets) -> [n]`: for regression it is
+    `regression.gaussian_information_gain`.
     """
 
     def init(key: PRNGKey, pool: Pool) -> Inputs:
         return jax.tree.map(jnp.asarray, targets)
 
-    def prepare(key: PRNGKey, round: Round) -> Float[Array, "T K C"]:
-        return round.functions(round.memory).log_probs
+    def prepare(key: PRNGKey, round: Round) -> Any:
+        return round.functions(round.memory).samples
 
     def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, " n"]:
-        return expected_information_gain(round.functions(x).log_probs, round.context)
+        return gain(round.functions(x).samples, round.context)
 
     return Acquisition(summarise, select_best, prepare, init)

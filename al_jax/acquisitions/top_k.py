@@ -15,7 +15,7 @@ def pointwise(score: ScoreFn) -> Callable[[Round, Inputs, Array], Array]:
     """The `summarise` of a score: one float per row, so that a pool of any size streams in constant memory."""
 
     def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, " n"]:
-        return score(round.functions(x).log_probs)
+        return score(round.functions(x).samples)
 
     return summarise
 

@@ -6,39 +6,45 @@ from collections.abc import Callable
 from al_jax.data.dataset import Dataset, check, with_validation
 from al_jax.data.digits import digits
 from al_jax.data.initial import initial_rows
+from al_jax.data.tabular import UCI_NAMES, diabetes, regression, uci
 from al_jax.data.tfds import TFDS_NAMES, original_rows, tfds_dataset, tfds_rows
 from al_jax.data.two_moons import two_moons
 from al_jax.data.variants import imbalanced, noisy_labels, repeated
 from al_jax.errors import unknown
 
-LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits, "two_moons": two_moons}
+LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits, "two_moons": two_moons, "diabetes": diabetes}
 LOADERS |= {name: functools.partial(tfds_dataset, name) for name in TFDS_NAMES}
+LOADERS |= {f"uci/{name}": functools.partial(uci, name) for name in UCI_NAMES}
 
 
 def load(name: str) -> Dataset:
-    """The checked data set of that name: digits, two_moons, or one of `TFDS_NAMES`.
+    """The checked data set of that name: digits, two_moons, diabetes, one of `TFDS_NAMES`, or uci/<name>.
 
-    ValueError, with close matches, when there is none; see also `tfds_dataset` and `check`.
+    ValueError, with close matches, when there is none; see also `tfds_dataset`, `uci` and `check`.
     """
-    if name not in LOADERS:
+    if name not in LOADERS and not name.startswith("uci/"):
         raise unknown("dataset", name, LOADERS)
-    return check(LOADERS[name]())
+    return check(LOADERS[name]() if name in LOADERS else uci(name.removeprefix("uci/")))
 
 
 __all__ = [
     "LOADERS",
     "TFDS_NAMES",
+    "UCI_NAMES",
     "Dataset",
     "check",
+    "diabetes",
     "digits",
     "imbalanced",
     "initial_rows",
     "load",
     "noisy_labels",
     "original_rows",
+    "regression",
     "repeated",
     "tfds_dataset",
     "tfds_rows",
     "two_moons",
+    "uci",
     "with_validation",
 ]

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Int, Int32, PyTree, Shaped
+from jaxtyping import Bool, Int, PyTree, Shaped
 from sklearn.model_selection import train_test_split
 
 HostInputs: TypeAlias = PyTree[Shaped[np.ndarray, "..."]]
@@ -12,24 +12,27 @@ HostInputs: TypeAlias = PyTree[Shaped[np.ndarray, "..."]]
 
 
 class Dataset(NamedTuple):
-    """A classification data set; `labels` are what the oracle answers for the pool `inputs`. See `check`."""
+    """A data set; `labels` are what the oracle answers for the pool `inputs`: classes, or numbers to regress on.
+
+    See `check`.
+    """
 
     name: str
     inputs: HostInputs  # [N, ...]
-    labels: Int32[np.ndarray, " N"]
+    labels: Shaped[np.ndarray, " N"]  # int32; of a regression float32
     test_inputs: HostInputs
-    test_labels: Int32[np.ndarray, " T"]
-    num_classes: int
+    test_labels: Shaped[np.ndarray, " T"]
+    num_classes: int | None  # None: a regression
     validation_inputs: HostInputs | None = None
-    validation_labels: Int32[np.ndarray, " V"] | None = None
+    validation_labels: Shaped[np.ndarray, " V"] | None = None
 
 
 def check(dataset: Dataset) -> Dataset:
-    """The data set with NumPy leaves and int32 labels.
+    """The data set with NumPy leaves and int32 labels, float32 ones of a regression.
 
     ValueError when the pool or the test split is empty; inputs and labels of a split differ in length, or one of the
-    two is missing; an input is no array of numbers, NaN or infinite; a label is no integer in 0..num_classes-1; or the
-    rows of another split have not the structure and shapes of the pool's.
+    two is missing; an input is no array of numbers, NaN or infinite; a label is no integer in 0..num_classes-1 (of a
+    regression: NaN or infinite); or the rows of another split have not the structure and shapes of the pool's.
     """
     pool, labels = _checked("", dataset.inputs, dataset.labels, dataset.num_classes)
     dataset = dataset._replace(inputs=pool, labels=labels)
@@ -45,13 +48,16 @@ def check(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _checked(split: str, inputs: Any, labels: Any, num_classes: int) -> tuple[HostInputs, Int32[np.ndarray, " n"]]:
+def _checked(
+    split: str, inputs: Any, labels: Any, num_classes: int | None
+) -> tuple[HostInputs, Shaped[np.ndarray, " n"]]:
     """What `check` does within one split, whose name is a prefix such as `test_`."""
     if inputs is None or labels is None:
         raise ValueError(f"{split}{'inputs' if inputs is None else 'labels'}=None: expected both inputs and labels")
     inputs, labels, name = jax.tree.map(np.asarray, inputs), np.asarray(labels), f"{split}labels"
     if labels.ndim != 1 or labels.dtype.kind not in "biuf":
-        raise ValueError(f"{name} is {labels.dtype}{list(labels.shape)}: expected one integer per row")
+        kind = "number" if num_classes is None else "integer"
+        raise ValueError(f"{name} is {labels.dtype}{list(labels.shape)}: expected one {kind} per row")
     if not len(labels):
         raise ValueError(f"{name} has 0 rows: expected at least 1")
     for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
@@ -61,6 +67,9 @@ def _checked(split: str, inputs: Any, labels: Any, num_classes: int) -> tuple[Ho
         if len(leaf) != len(labels):
             raise ValueError(f"{leaf_name} has {len(leaf)} rows: expected {len(labels)}, as in {name}")
         _refuse(leaf_name, _not_finite(leaf), "NaN or infinite values", "finite")
+    if num_classes is None:
+        _refuse(name, _not_finite(labels), "NaN or infinite values", "finite")
+        return inputs, labels.astype(np.float32, copy=False)
     bad = ~((labels >= 0) & (labels < num_classes) & (labels == np.floor(labels)))
     _refuse(name, bad, ", ".join(map(str, labels[bad][:5])), f"integers in 0..{num_classes - 1}")
     return inputs, labels.astype(np.int32, copy=False)
@@ -83,18 +92,31 @@ def _refuse(name: str, bad: Bool[np.ndarray, " n"], value: str, expected: str) -
         raise ValueError(f"{name} has {value} in {len(rows)} rows ({listed}): expected {expected}")
 
 
+def num_classes(dataset: Dataset) -> int:
+    """The number of classes; ValueError for a regression."""
+    if dataset.num_classes is None:
+        raise ValueError(f"{dataset.name} is a regression: expected a data set with classes")
+    return dataset.num_classes
+
+
 def take(inputs: HostInputs, rows: Int[np.ndarray, " n"]) -> HostInputs:
     """The given rows of every leaf."""
     return jax.tree.map(lambda leaf: leaf[rows], inputs)
 
 
-def stratified_split(
-    argument: str, size: int, labels: Int[np.ndarray, " N"], seed: int
+def split_rows(
+    argument: str, size: int, labels: Shaped[np.ndarray, " N"], seed: int, *, stratify: bool = True
 ) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " size"]]:
     """The rows that stay and the `size` rows that leave, both in ascending order and with the classes' proportions.
 
-    ValueError, naming `argument`, unless either side has room for every class; or when a class has one row only.
+    Not `stratify`: at random. ValueError, naming `argument`, unless either side has room for every class (a row), or
+    when a class has one row only.
     """
+    if not stratify:
+        if not 1 <= size < len(labels):
+            raise ValueError(f"{argument}={size}: expected 1..{len(labels) - 1}, fewer than there are rows")
+        order = np.random.default_rng(seed).permutation(len(labels))
+        return np.sort(order[size:]), np.sort(order[:size])
     classes, counts = np.unique(labels, return_counts=True)
     if not len(classes) <= size <= len(labels) - len(classes):
         room = f"{len(classes)}..{len(labels) - len(classes)}"
@@ -106,14 +128,14 @@ def stratified_split(
 
 
 def with_validation(dataset: Dataset, size: int, seed: int = 0) -> Dataset:
-    """Move `size` class-stratified rows out of the pool, to the validation split.
+    """Move `size` rows, stratified by class where there are classes, out of the pool to the validation split.
 
     Call it before `repeated`: otherwise copies of the validation rows stay in the pool. ValueError when there is a
-    validation split already, or when `size` leaves no room for every class (see `stratified_split`).
+    validation split already, or when `size` leaves no room for every class (see `split_rows`).
     """
     if dataset.validation_labels is not None:
         raise ValueError(f"validation_labels has {len(dataset.validation_labels)} rows already: expected None")
-    kept, moved = stratified_split("size", size, dataset.labels, seed)
+    kept, moved = split_rows("size", size, dataset.labels, seed, stratify=dataset.num_classes is not None)
     return dataset._replace(
         inputs=take(dataset.inputs, kept),
         labels=dataset.labels[kept],

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from al_jax.data.dataset import Dataset, stratified_split
+from al_jax.data.dataset import Dataset, split_rows
 
 
 def digits(test_size: int = 500, seed: int = 0) -> Dataset:
@@ -14,5 +14,5 @@ def digits(test_size: int = 500, seed: int = 0) -> Dataset:
     """
     images, labels = load_digits(return_X_y=True)
     inputs, labels = images.reshape(-1, 8, 8, 1).astype(np.uint8), labels.astype(np.int32)
-    pool, test = stratified_split("test_size", test_size, labels, seed)
+    pool, test = split_rows("test_size", test_size, labels, seed)
     return Dataset("digits", inputs[pool], labels[pool], inputs[test], labels[test], num_classes=10)

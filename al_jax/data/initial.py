@@ -1,22 +1,22 @@
 """The rows that are labelled before the first acquisition."""
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Int32, Shaped
 
 
 def initial_rows(
     seed: int,
-    labels: Int[np.ndarray, " N"],
+    labels: Shaped[np.ndarray, " N"],
     initial_labels: int,
-    num_classes: int,
+    num_classes: int | None,
     balanced: bool = True,
     among: np.ndarray | None = None,
 ) -> Int32[np.ndarray, "{initial_labels}"]:
     """`initial_labels` distinct pool rows, a function of the seed alone: all acquisitions start from the same rows.
 
     Balanced: `initial_labels // num_classes` rows of every class, and one more of randomly chosen classes for the
-    remainder (only of those that have one more). Otherwise uniformly at random. `among` (bool [N]) restricts the choice
-    to its rows.
+    remainder (only of those that have one more). Otherwise, and for a regression (num_classes None), uniformly at
+    random. `among` (bool [N]) restricts the choice to its rows.
 
     ValueError when `among` is no such mask; `initial_labels` is not in 0..number of rows to choose from; or, if
     balanced, when it is less than `num_classes` or a class has too few rows.
@@ -28,7 +28,7 @@ def initial_rows(
     if not 0 <= initial_labels <= len(rows):
         raise ValueError(f"initial_labels={initial_labels}: expected 0..{len(rows)}, the rows to choose from")
     generator = np.random.default_rng(seed)
-    if not balanced:
+    if not balanced or num_classes is None:
         return generator.choice(rows, initial_labels, replace=False).astype(np.int32)
     if initial_labels < num_classes:
         raise ValueError(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from al_jax.data.dataset import Dataset, take
+from al_jax.data.dataset import Dataset, num_classes, take
 
 
 def repeated(dataset: Dataset, copies: int = 3, noise: float = 0.1, seed: int = 0) -> Dataset:
@@ -37,10 +37,11 @@ def repeated(dataset: Dataset, copies: int = 3, noise: float = 0.1, seed: int = 
 def imbalanced(dataset: Dataset, share: float, classes: Sequence[int], seed: int = 0) -> Dataset:
     """Keep a random `share` of the pool rows of each of `classes`, rounded, and at least one; the other rows all stay.
 
-    ValueError unless 0 <= share <= 1 and every one of `classes` has a row in the pool.
+    ValueError unless 0 <= share <= 1 and every one of `classes` has a row in the pool, and for a regression.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share={share}: expected 0..1")
+    num_classes(dataset)
     generator, keep = np.random.default_rng(seed), np.ones(len(dataset.labels), bool)
     rare = sorted(set(classes))
     for c in rare:
@@ -64,10 +65,11 @@ def noisy_labels(dataset: Dataset, rate: float, seed: int = 0) -> Dataset:
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"rate={rate}: expected 0..1")
-    if dataset.num_classes < 2:
-        raise ValueError(f"num_classes={dataset.num_classes}: expected at least 2, for another class to exist")
+    classes = num_classes(dataset)
+    if classes < 2:
+        raise ValueError(f"num_classes={classes}: expected at least 2, for another class to exist")
     generator, size = np.random.default_rng(seed), len(dataset.labels)
     wrong = generator.random(size) < rate
-    others = (dataset.labels + generator.integers(1, dataset.num_classes, size)) % dataset.num_classes
+    others = (dataset.labels + generator.integers(1, classes, size)) % classes
     labels = np.where(wrong, others, dataset.labels).astype(np.int32)
     return dataset._replace(name=f"{dataset.name} noisy_labels={rate}", labels=labels)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from al_jax import plots
-from al_jax.data.dataset import take
+from al_jax.data.dataset import num_classes, take
 from al_jax.errors import unknown
 from al_jax.lab.comparison import Comparison
 from al_jax.lab.judge import Judged, judge, of_seeds
@@ -151,11 +151,11 @@ def _inspected(ready: Ready, title: str, method: str, judged: dict[str, Judged])
             "information": found.information[0],
             "single": found.single[0],
             "redundancy": redundancy(found, (0,)),
-            "class_balance": class_balance(labels[[*of_method[name]]], ready.dataset.num_classes),
+            "class_balance": class_balance(labels[[*of_method[name]]], num_classes(ready.dataset)),
         }
         for name, found in judged.items()
     )
-    counts = {n: np.bincount(labels[[*r]], minlength=ready.dataset.num_classes) for n, r in of_method.items()}
+    counts = {n: np.bincount(labels[[*r]], minlength=num_classes(ready.dataset)) for n, r in of_method.items()}
     predictions = pd.DataFrame(
         {"pick": pick, "class": c, "mean": mean[i, c], "spread": spread[i, c]}
         for i, pick in enumerate(taken)

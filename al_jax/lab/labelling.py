@@ -18,7 +18,7 @@ import pandas as pd
 from al_jax import campaign, parallel
 from al_jax.campaign import Campaign, Proposed
 from al_jax.data import Dataset
-from al_jax.data.dataset import HostInputs, take
+from al_jax.data.dataset import HostInputs, num_classes, take
 from al_jax.lab.answers import Answers, append, class_number, left_in, read, waiting
 from al_jax.records import Settings
 from al_jax.store import Store, StoreError, finished, open_store, wait
@@ -216,9 +216,10 @@ def labelling(
     if settings.seeds != 1:
         raise ValueError(f"seeds={settings.seeds}: expected 1, one person labels one campaign")
     dataset, settings, initial = _begin(dataset, settings)
-    names = [str(c) for c in range(dataset.num_classes)] if classes is None else list(classes)
-    if len(names) != dataset.num_classes or len({*names}) < len(names) or not all(isinstance(n, str) for n in names):
-        raise ValueError(f"classes={names}: expected {dataset.num_classes} distinct names")
+    number = num_classes(dataset)
+    names = [str(c) for c in range(number)] if classes is None else list(classes)
+    if len(names) != number or len({*names}) < len(names) or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"classes={names}: expected {number} distinct names")
     data = {"name": dataset.name, "checksum": _checksum(dataset._replace(name=()))}  # type: ignore[arg-type]
     config = {"method": method, "data": data, "classes": names, "settings": dataclasses.asdict(settings)}
     store = open_store(Path(directory), config, resume=True, allow_inexact=allow_inexact)

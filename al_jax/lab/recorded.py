@@ -15,6 +15,7 @@ from al_jax import campaign, chunks, parallel
 from al_jax.campaign import Campaign
 from al_jax.compiled import full_buffer
 from al_jax.data import Dataset
+from al_jax.data.dataset import num_classes
 from al_jax.lab.show import Report
 from al_jax.lab.tasks import Task, task
 from al_jax.records import Settings
@@ -63,9 +64,10 @@ def start() -> None:
 
 
 def ready(name: str | Task, seeds: int | None = None) -> Ready:
-    """Load the task's data and build its posterior; ValueError for an unknown task, or settings that do not fit it."""
+    """Load the task's data and build its posterior; ValueError for an unknown task, a regression, or unfit settings."""
     chosen = task(name) if seeds is None else task(name, seeds=seeds)
     dataset = campaign.validate(chosen.dataset(), chosen.settings)
+    num_classes(dataset)
     posterior, settings = chosen.posterior(dataset), chosen.settings
     if settings.chunk_size is None:
         size = chunks.automatic(posterior, dataset.inputs, settings.num_samples)

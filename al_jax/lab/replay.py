@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from al_jax import plots, results, store
+from al_jax.data.dataset import num_classes
 from al_jax.errors import unknown
 from al_jax.lab import recorded, stored
 from al_jax.lab.check import check_usable, name_of
@@ -201,7 +202,7 @@ def _replayed(ready: Ready, campaign: str, run: Recorded, judged: dict[str, Judg
                 for baseline in ("bald", "batchbald"):
                     row[f"overlap_{baseline}"] = np.isin(picks, judged[baseline].rows[place]).mean()
                 row |= {"information": found.information[place], "redundancy": redundancy(found, place)}
-                rounds.append(row | {"class_balance": class_balance(labels[picks], ready.dataset.num_classes)})
+                rounds.append(row | {"class_balance": class_balance(labels[picks], num_classes(ready.dataset))})
                 acquired += [
                     key | {"pick": i, "row": p, "score": float(found.scores[place][i]), "label": int(labels[p])}
                     for i, p in enumerate(picks.tolist())
@@ -219,7 +220,7 @@ def redundancy(found: Judged, place: tuple[int, ...]) -> float:
     return float(np.clip(1 - found.information[place] / single, 0, 1)) if single > 0 else 0.0
 
 
-def class_balance(labels: np.ndarray, num_classes: int) -> float:
+def class_balance(labels: np.ndarray, classes: int) -> float:
     """Entropy of the labels over the largest they could have: 1 when all classes come equally often."""
-    most = min(len(labels), num_classes)
+    most = min(len(labels), classes)
     return float(stats.entropy(np.bincount(labels)) / np.log(most)) if most > 1 else 1.0

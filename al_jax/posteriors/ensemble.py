@@ -3,10 +3,9 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array
 
-from al_jax.types import Data, Inputs, Posterior, Predictions, PRNGKey
+from al_jax.types import Data, Inputs, Posterior, PRNGKey
 
 
 def ensemble(posterior: Posterior, members: int) -> Posterior:
@@ -31,15 +30,9 @@ def ensemble(posterior: Posterior, members: int) -> Posterior:
         a_member = -(-num_samples // members)
         return jax.vmap(posterior.sample, in_axes=(0, 0, None))(jax.random.split(key, members), state, a_member)
 
-    def predict(state: Any, draws: Any, x: Inputs) -> Predictions:
+    def predict(state: Any, draws: Any, x: Inputs) -> Any:
         of_member = jax.vmap(posterior.predict, in_axes=(0, 0, None))(state, draws, x)
         first_state, first_draws = jax.tree.map(lambda leaf: leaf[0], (state, draws))
-        first = posterior.predict(first_state, first_draws, x)
-
-        def join(stacked: Array, single: Array) -> Array:  # [members, n, ..., k, C] -> [n, ..., members * k, C]
-            moved = jnp.moveaxis(stacked, 0, -3)
-            return moved.reshape(*single.shape[:-2], -1, single.shape[-1])
-
-        return first._replace(log_probs=join(of_member.log_probs, first.log_probs))
+        return posterior.predict(first_state, first_draws, x).joined(of_member)
 
     return Posterior(init, fit, sample, predict)

@@ -32,12 +32,17 @@ def from_names(values: Mapping[str, Array], params: Any) -> Any:
 def distributions(prior: Prior, params: Any) -> dict[str, dist.Distribution]:
     """The prior of every parameter that has one, of that parameter's shape.
 
-    ValueError when a key matches no parameter, when a prior is discrete, and for a network with variational layers.
+    ValueError when a key is no regular expression or matches no parameter, when a prior is discrete, and for a network
+    with variational layers.
     """
     if any(isinstance(leaf, Gaussian) for leaf in jax.tree.leaves(params, is_leaf=lambda x: isinstance(x, Gaussian))):
         raise ValueError("the network has variational layers, which have their own posterior: use flax.linen.Dense")
     named, keys = by_name(params), prior if isinstance(prior, Mapping) else {"": prior}
     for key in keys:
+        try:
+            re.compile(key)
+        except re.error as error:
+            raise ValueError(f"prior for {key!r}: expected a regular expression ({error})") from error
         if not any(re.search(key, name) for name in named):
             raise ValueError(f"prior for {key!r}: the network has no such parameter, only {', '.join(named)}")
     found = {}

@@ -17,8 +17,8 @@ import pytest
 from command_line import contents, finish, kill_when, only_run
 
 from al_jax import campaign, store
+from experiments import builders, datasets, dbal, runner
 from experiments import config as configs
-from experiments import dbal, runner
 from experiments.config import Config
 from experiments.runner import RunOptions
 
@@ -303,7 +303,7 @@ BAD = [
     ({"dropout": 0.0}, r"^dropout=0.0: expected more than 0, since mc_dropout samples dropout masks"),
     ({"posterior": "debal", "dropout": 0.0}, r"^dropout=0.0: expected more than 0, since debal samples dropout masks"),
     ({"posterior": "ensemble", "members": 0}, r"^members=0: expected at least 1"),
-    ({"posterior": "variational", "prior_std": 0.0}, r"^prior_std=0.0 must be positive"),
+    ({"posterior": "variational", "prior_std": 0.0}, r"^prior_std=0.0: expected a positive number"),
     ({"steps": 0}, r"^steps=0: expected at least 1"),
     ({"epochs": 0}, r"^epochs=0: expected at least 1"),
     ({"steps": None}, r"^steps=None, epochs=None: give exactly one"),
@@ -313,7 +313,7 @@ BAD = [
 ]
 
 NAMED_AS_ON_THE_COMMAND_LINE = [
-    ({"dataset": "digts"}, r"^dataset='digts' is unknown: did you mean 'digits'\? known: .*digits"),
+    ({"dataset": "digts"}, r"^dataset='digts' is unknown: did you mean 'digits' or 'diabetes'\? known: .*digits"),
     ({"dropout": 0.0}, r"^dropout=0.0: "),
     ({"minibatch_size": 0}, r"^minibatch_size=0: expected at least 1"),
     ({"validation_size": 5}, r"^validation_size=5: expected 10\.\.1287"),
@@ -336,6 +336,18 @@ FOUND_BEFORE_ANY_WORK = [
     ({"hidden": (0,)}, r"^hidden=.*0.*: expected"),
     ({"learning_rate": -1.0}, r"^learning_rate=-1.0: expected"),
     ({"acquisition": "margin", "stochastic": "power"}, r"^stochastic='power': expected .*margin"),
+    ({"posterior": "svi", "prior_of": "Dense_9"}, r"^prior for 'Dense_9': the network has no such parameter"),
+    ({"posterior": "svi", "prior_of": "["}, r"^prior for '\[': expected a regular expression"),
+    ({"posterior": "laplace", "prior_std": 0.0}, r"^prior_std=0.0: expected a positive number"),
+    ({"posterior": "nuts_last_layer", "draws": 2}, r"^draws=2: expected at least 4"),
+    ({"dataset": "diabetes", "acquisition": "entropy"}, r"^acquisition='entropy': expected for a regression one of"),
+    ({"dataset": "diabetes", "prefilter": 30}, r"^prefilter_score='entropy' is unknown.*variance"),
+    ({"dataset": "diabetes", "noise_std": -1.0}, r"^noise_std=-1.0: expected"),
+    ({"dataset": "diabetes", "noise_std": None, "posterior": "laplace"}, r"^noise_std=None: expected .* convex"),
+    (
+        {"dataset": "diabetes", "validation_size": 20, "patience": 1, "evaluate_every": 2, "monitor": "accuracy"},
+        r"^monitor='accuracy': expected one of coverage, nll, rmse",
+    ),
 ]
 
 
@@ -367,13 +379,24 @@ def test_a_bad_combination_is_found_before_any_work(fields: dict[str, Any], mess
 # what can be configured
 
 
-@pytest.mark.parametrize("name", configs.POSTERIORS)
+@pytest.mark.parametrize("name", builders.POSTERIORS)
 def test_every_posterior_is_built(name: str) -> None:
     _, _, dataset = runner.build(config(posterior=name))
     assert dataset.inputs.shape == (1297, 8, 8, 1)
 
 
-@pytest.mark.parametrize("name", [*configs.SCORES, *configs.BATCH_METHODS])
+@pytest.mark.parametrize("name", builders.POSTERIORS)
+def test_every_posterior_carries_a_regression(name: str) -> None:
+    _, _, dataset = runner.build(config(posterior=name, dataset="diabetes"))
+    assert dataset.num_classes is None
+
+
+@pytest.mark.parametrize("name", ["variance", "bald", "epig", "random", "core_set"])
+def test_every_acquisition_of_a_regression_is_built(name: str) -> None:
+    runner.build(config(acquisition=name, dataset="diabetes", noise_std=None, prefilter=50, prefilter_score="variance"))
+
+
+@pytest.mark.parametrize("name", [*builders.SCORES, *builders.BATCH_METHODS])
 def test_every_acquisition_is_built_and_so_is_its_prefiltered_form(name: str) -> None:
     _, plain, _ = runner.build(config(acquisition=name))
     assert plain.shortlist is None
@@ -384,16 +407,16 @@ def test_every_acquisition_is_built_and_so_is_its_prefiltered_form(name: str) ->
 
 def test_names_in_the_help_are_the_names_there_are() -> None:
     help_of = {part: inspect.getsource(part) for part in (configs.AcquisitionConfig, configs.PosteriorConfig)}
-    for name in (*configs.SCORES, *configs.BATCH_METHODS):
+    for name in (*builders.SCORES, *builders.BATCH_METHODS):
         assert re.search(rf"\b{name}\b", help_of[configs.AcquisitionConfig])
-    for name in configs.POSTERIORS:
+    for name in builders.POSTERIORS:
         assert re.search(rf"\b{name}\b", help_of[configs.PosteriorConfig])
 
 
 def test_the_pool_changes_after_validation_rows_left_it() -> None:
-    plain = configs.build_dataset(configs.DataConfig(validation_size=100))
+    plain = datasets.build_dataset(configs.DataConfig(validation_size=100))
     every = configs.DataConfig(validation_size=100, repeated=2, rare_classes=(1, 2), label_noise=0.2)
-    changed = configs.build_dataset(every)
+    changed = datasets.build_dataset(every)
     assert np.array_equal(changed.validation_inputs, plain.validation_inputs)
     assert np.array_equal(changed.validation_labels, plain.validation_labels)
     assert np.array_equal(changed.test_labels, plain.test_labels)
@@ -415,6 +438,7 @@ CAMPAIGNS = {
         "prefilter": 30,
         "warm_start": True,
     },
+    "guide of some layers": {"posterior": "svi", "guide": "low_rank", "prior_of": "Dense_1"},
     "rare classes, early stopping": {
         "acquisition": "random",
         "rare_classes": (1, 2),
@@ -436,3 +460,34 @@ def test_a_campaign_reaches_its_budget_and_takes_the_answers_of_its_data_set(nam
     assert np.isfinite(done.rounds[["accuracy", "nll"]]).all(axis=None)
     assert len(done.acquired) == done.acquired["row"].nunique() == 15
     assert done.acquired["label"].tolist() == dataset.labels[done.acquired["row"]].tolist()
+
+
+def test_a_regression_runs_from_configuration_to_table_and_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {"dataset": "diabetes", "posterior": "laplace", "seeds": 2, "max_labels": 35}
+    done = runner.run_config(config(**fields), tmp_path / "run", RunOptions())
+    _, _, dataset = runner.build(config(**fields))
+    assert done.rounds["num_labelled"].tolist() == [20, 30, 35] * 2
+    assert np.isfinite(done.rounds[["rmse", "nll", "coverage"]]).all(axis=None)
+    assert done.acquired["label"].tolist() == dataset.labels[done.acquired["row"]].tolist()
+    monkeypatch.setattr(runner.console, "file", sys.stdout)
+    runner.present({"bald": done}, tmp_path, "laplace + bald on diabetes")
+    shown = capsys.readouterr().out
+    final = done.rounds[done.rounds["num_labelled"] == 35]
+    assert f"{final['rmse'].mean():.3g} [" in shown
+    assert (tmp_path / "learning_curve.png").stat().st_size > 10_000
+    again = campaign.load(tmp_path / "run")
+    pd.testing.assert_frame_equal(again.acquired, done.acquired, check_dtype=False)
+
+
+def test_an_answer_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    posterior, acquisition, dataset = runner.build(config(dataset="diabetes", posterior="point"))
+    likelihood = builders.build_likelihood(configs.PosteriorConfig(), dataset)
+
+    def oracle(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(rows.shape, np.nan), np.ones(rows.shape, bool)
+
+    settings = config().campaign
+    with pytest.raises(ValueError, match=r"label of row \d+ is nan: expected a finite number"):
+        campaign.run(posterior, acquisition, dataset, settings, likelihood=likelihood, oracle=oracle)

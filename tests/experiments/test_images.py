@@ -11,7 +11,8 @@ from command_line import finish, only_run, start
 from al_jax.campaign import Settings
 from al_jax.data import Dataset
 from experiments import runner
-from experiments.config import Config, PosteriorConfig, TrainingConfig, build_posterior, build_training, network_name
+from experiments.builders import build_posterior, build_training, network_name
+from experiments.config import Config, PosteriorConfig, TrainingConfig
 
 PREPARED = Path(__file__).parents[3] / "shared" / "tfds"
 

@@ -11,7 +11,7 @@ import pytest
 from test_images import PREPARED
 
 from al_jax.data import load, original_rows, tfds_rows
-from experiments import beluch2018, gal2017, kirsch2019
+from experiments import beluch2018, builders, gal2017, kirsch2019
 from experiments import config as configs
 from experiments.beluch2018 import Beluch2018
 from experiments.config import Config
@@ -255,7 +255,7 @@ def test_beluchs_recipe():
     ids=["gal", "kirsch", "kirsch, emnist", "beluch, cifar"],
 )
 def test_the_networks_layers(config, shapes):
-    module = configs.NETWORKS[config.posterior.network](num_classes=47 if "emnist" in config.data.dataset else 10)
+    module = builders.NETWORKS[config.posterior.network](num_classes=47 if "emnist" in config.data.dataset else 10)
     assert isinstance(module, nn.Module)
     shape = (1, 32, 32, 3) if config.data.dataset == "cifar10" else (1, 28, 28, 1)
     params = jax.eval_shape(module.init, jax.random.key(0), np.zeros(shape, np.float32))["params"]
@@ -272,7 +272,7 @@ def test_the_papers_initial_rows_are_two_of_each_class_and_first_in_the_pool(mon
     assert len(dataset.labels) == 60_000 - 1024
     assert np.array_equal(dataset.inputs[:20], mnist.inputs[places])
     assert np.array_equal(dataset.labels[:20], mnist.labels[places])
-    (rows,) = np.unique(configs.build_initial(configs.changed(kirsch2019.MNIST, seeds=3)), axis=0)
+    (rows,) = np.unique(builders.build_initial(configs.changed(kirsch2019.MNIST, seeds=3)), axis=0)
     assert rows.tolist() == list(range(20))
     # Every pool row is the image that `original_pool` says, and no validation row is in the pool.
     origin = original_pool(kirsch2019.MNIST.data)
@@ -313,7 +313,7 @@ def test_repeated_rows_know_their_origin():
 def test_a_bad_data_option_is_named(fields, message):
     config = configs.changed(Config(), **fields)
     with pytest.raises(ValueError, match=message):
-        configs.build_posterior(config.posterior, configs.build_training(config.training), build_dataset(config.data))
+        builders.build_posterior(config.posterior, builders.build_training(config.training), build_dataset(config.data))
 
 
 def test_an_unknown_field_is_a_mistake_in_the_code():

@@ -16,7 +16,7 @@ from scipy import stats
 
 from al_jax import acquisitions as aq
 from al_jax import campaign, posteriors
-from al_jax.likelihood import categorical
+from al_jax.likelihood import categorical, gaussian
 from al_jax.models import MLP, VariationalDense
 from al_jax.models.last_layer import last_layer, split_rows, stacked
 from al_jax.posteriors.curvature import (
@@ -30,23 +30,11 @@ from al_jax.posteriors.curvature import (
 )
 from al_jax.posteriors.nuts import run_chains, split_r_hat
 from al_jax.training import Training
-from al_jax.types import Data, Labelled, Likelihood, Predictions
+from al_jax.types import Data, Labelled
 
 KEY = jax.random.key(0)
 X, Y = blobs(0, 16)
 NOISE = 0.5
-
-
-def gaussian(noise: float = NOISE) -> Likelihood:
-    """Regression with known noise, its loss a full negative log density."""
-
-    def loss(outputs, labels):
-        return -jax.scipy.stats.norm.logpdf(outputs, labels.reshape(len(outputs), -1), noise).sum(-1)
-
-    def predictions(outputs, point, features=None, extras=None):
-        return Predictions(outputs, point, features, extras or {})
-
-    return Likelihood(loss, predictions, lambda p, y: {"nll": jnp.zeros(())}, lambda p: p)
 
 
 class Line(nn.Module):
@@ -103,7 +91,7 @@ def classified():
 def test_laplace_is_the_exact_posterior_for_a_gaussian_likelihood(structure, precision):
     _, y, data, design = regression()
     training = Training(optax.adam(1e-2), steps=2)
-    posterior = posteriors.laplace(Line(), gaussian(), training, structure=structure, prior_precision=precision)
+    posterior = posteriors.laplace(Line(), gaussian(NOISE), training, structure=structure, prior_precision=precision)
     state, info = fit_twice(posterior, data)
     if precision is None:
         grid = np.logspace(-3, 3, 2001)
@@ -179,7 +167,7 @@ def test_the_mode_is_where_the_gradient_of_the_posterior_vanishes(classified):
 
 
 def test_a_hessian_that_is_not_positive_definite_stops_the_fit():
-    concave = gaussian()._replace(loss=lambda outputs, labels: -jnp.square(outputs).sum(-1))
+    concave = gaussian(NOISE)._replace(loss=lambda outputs, labels: -jnp.square(outputs).sum(-1))
     _, _, data, _ = regression(8)
     posterior = posteriors.laplace(Line(), concave, TRAINING, prior_precision=1e-3)
     _, info = jax.jit(posterior.fit)(KEY, jax.jit(posterior.init)(KEY, data.labelled.inputs), data)
@@ -201,12 +189,12 @@ def test_numpyro_s_guide_our_layer_and_the_closed_form_agree():
     training = Training(optax.adam(optax.cosine_decay_schedule(0.03, 3000)), minibatch_size=32, steps=3000)
     mean, covariance, _ = exact(design, y, 1 / 1.5**2)
     deviation = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
-    guided = posteriors.svi(Line(), gaussian(), training, prior=dist.Normal(0, 1.5))
+    guided = posteriors.svi(Line(), gaussian(NOISE), training, prior=dist.Normal(0, 1.5))
     state, info = fit_twice(guided, data)
     assert info["finite"]
     draws = guided.sample(KEY, state, 4000)["Dense_0"]
     values = np.concatenate([draws["kernel"][..., 0], draws["bias"]], 1)
-    layered = posteriors.variational(LineOfOurs(), gaussian(), training, prior_std=1.5)
+    layered = posteriors.variational(LineOfOurs(), gaussian(NOISE), training, prior_std=1.5)
     ours, _ = jax.jit(layered.fit)(KEY, layered.init(KEY, data.labelled.inputs), data)
     q = ours["VariationalDense_0"]
     for found in (values.mean(0), np.concatenate([q["kernel"].mean[:, 0], q["bias"].mean])):
@@ -245,7 +233,7 @@ def test_priors_by_name_make_some_layers_bayesian_and_the_guide_of_the_user_is_u
 def test_auto_delta_is_the_maximum_a_posteriori_estimate():
     _, y, data, design = regression()
     training = Training(optax.adam(optax.cosine_decay_schedule(0.05, 1000)), minibatch_size=32, steps=1000)
-    posterior = posteriors.svi(Line(), gaussian(), training, prior=dist.Normal(0, 0.5), guide=autoguide.AutoDelta)
+    posterior = posteriors.svi(Line(), gaussian(NOISE), training, prior=dist.Normal(0, 0.5), guide=autoguide.AutoDelta)
     state, _ = jax.jit(posterior.fit)(KEY, jax.jit(posterior.init)(KEY, data.labelled.inputs), data)
     draws = posterior.sample(KEY, state, 2)["Dense_0"]
     found = np.concatenate([draws["kernel"][1, :, 0], draws["bias"][1]])
@@ -294,8 +282,8 @@ def test_nuts_of_the_last_layer_and_of_the_whole_network_are_the_exact_posterior
     mean, covariance, _ = exact(design, y, 1.0)
     training = Training(optax.adam(1e-2), steps=2)
     lengths = {"chains": 4, "warmup": 150, "draws": 250}
-    last = posteriors.nuts_last_layer(Line(), gaussian(), training, **lengths)
-    whole = posteriors.nuts(Line(), gaussian(), **lengths)
+    last = posteriors.nuts_last_layer(Line(), gaussian(NOISE), training, **lengths)
+    whole = posteriors.nuts(Line(), gaussian(NOISE), **lengths)
     for posterior in (last, whole):
         state, info = fit_twice(posterior, data)
         draws = state.draws

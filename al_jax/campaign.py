@@ -18,15 +18,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from al_jax import chunks, parallel
 from al_jax.acquisitions.batchbald import SATURATED
+from al_jax.checkpoint import pack, unpack
 from al_jax.compiled import Compiled, compile_cycle
 from al_jax.cycle import State, cycle, steps
 from al_jax.data import Dataset, check, initial_rows
 from al_jax.host_pool import compile_host_pool
 from al_jax.likelihood import categorical
 from al_jax.models.forward import num_rows
-from al_jax.parallel import Layout, on_first
+from al_jax.parallel import Layout
+from al_jax.processes import on_first
 from al_jax.records import Record, Settings, complete, finite, stopped, tables
-from al_jax.store import Store, last_round, log_start, restore, save, wait, write_json, write_table
+from al_jax.store import Store, last_round, log_start, save, wait, write_json, write_table
 from al_jax.types import Acquisition, Likelihood, Posterior, RoundInfo
 
 DEFAULT_CHUNK = 128  # where the network is not known
@@ -235,7 +237,7 @@ def rounds(
         compiled = compile_all(functions, dataset, seeds, start, settings.batch_size, layout)
         states, records = compiled.states, list[Record]()
         if results is not None and (done := last_round(results)):
-            states, records = _restored(results, done, compiled, dataset, settings)
+            states, records = unpack(results, done, compiled, dataset, settings)
         if results is not None and results.resumed:
             log_start(results.directory)
         warned, in_time = False, True
@@ -253,7 +255,7 @@ def rounds(
             records.append(Record(info, labels, answered, np.asarray(worked + time.perf_counter() - began)))
             warned = warned or _warn_of_saturation(info, settings)
             if results is not None:
-                save(results, len(records), _checkpoint(compiled, states, records, settings))
+                save(results, len(records), pack(compiled, states, records, settings))
                 _write_tables(results, *tables(records, settings, method))
             metric = next((name for name in ("accuracy", "rmse") if name in info.metrics), None)
             told = "" if metric is None else f", {metric} {info.metrics[metric].mean():.3f}"
@@ -320,32 +322,6 @@ def _warn_of_saturation(info: RoundInfo, settings: Settings) -> bool:
         stacklevel=4,  # the caller of `run`
     )
     return True
-
-
-def _checkpoint(compiled: Compiled, states: list[State], records: list[Record], settings: Settings) -> dict[str, Any]:
-    """What later rounds depend on and what the tables are made of; what `init` makes again never leaves the device."""
-    kept = [state._replace(memory=()) for state in states]
-    if not settings.warm_start:
-        kept = [state._replace(posterior=()) for state in kept]
-    return {"state": compiled.join(kept), "records": jax.tree.map(_stack, *records)}
-
-
-def _restored(
-    results: Store, done: int, compiled: Compiled, dataset: Dataset, settings: Settings
-) -> tuple[list[State], list[Record]]:
-    """States and records after `done` rounds, exactly as `_checkpoint` saw them."""
-    labels = np.empty((*compiled.info.rows.shape, *dataset.labels.shape[1:]), dataset.labels.dtype)
-    record = Record(compiled.info, labels, np.empty(compiled.info.rows.shape, bool), np.empty(()))
-    saved = restore(results, done, _checkpoint(compiled, compiled.states, [record] * done, settings))
-    states = [
-        state._replace(memory=fresh.memory, posterior=state.posterior if settings.warm_start else fresh.posterior)
-        for state, fresh in zip(compiled.split(saved["state"]), compiled.states, strict=True)
-    ]
-    return states, [jax.tree.map(lambda leaf, i=i: leaf[i], saved["records"]) for i in range(done)]
-
-
-def _stack(*leaves: np.ndarray) -> np.ndarray:
-    return np.stack(leaves)
 
 
 def _write_tables(results: Store, rounds: pd.DataFrame, acquired: pd.DataFrame) -> None:

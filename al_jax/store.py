@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 import pandas as pd
 
 from al_jax import parallel
+from al_jax.processes import on_first
 
 EXACT = ("platform", "device_kind", "thread_pool", "jax", "jaxlib", "deterministic")
 """What must not change for a resumed run to acquire bit for bit the same rows."""
@@ -45,7 +46,7 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 def finished(directory: Path) -> bool:
     """Whether the run in this folder came to its end; `summary.json` is written last."""
-    return parallel.on_first((directory / "summary.json").exists)
+    return on_first((directory / "summary.json").exists)
 
 
 def claim(directory: Path, config: Mapping[str, Any], *, resume: bool = False, allow_inexact: bool = False) -> None:
@@ -55,7 +56,7 @@ def claim(directory: Path, config: Mapping[str, Any], *, resume: bool = False, a
     when it holds an unfinished run and `resume` is False, or when this machine would not continue it bit for bit (other
     platform, versions or thread-pool size) and `allow_inexact` is False.
     """
-    parallel.on_first(partial(_claim, directory, config, resume, allow_inexact))
+    on_first(partial(_claim, directory, config, resume, allow_inexact))
 
 
 def _claim(directory: Path, config: Mapping[str, Any], resume: bool, allow_inexact: bool) -> None:
@@ -84,7 +85,7 @@ def _claim(directory: Path, config: Mapping[str, Any], resume: bool, allow_inexa
 
 def log_start(directory: Path) -> None:
     """Append this machine to `environment.json`, an entry for every start of the run."""
-    parallel.on_first(partial(_log_start, directory))
+    on_first(partial(_log_start, directory))
 
 
 def _log_start(directory: Path) -> None:
@@ -94,7 +95,7 @@ def _log_start(directory: Path) -> None:
 
 def check_config(directory: Path, config: Mapping[str, Any]) -> None:
     """StoreError, naming the fields, when the folder's `config.json` is not `config`."""
-    parallel.on_first(partial(_check_config, directory, config))
+    on_first(partial(_check_config, directory, config))
 
 
 def _check_config(directory: Path, config: Mapping[str, Any]) -> None:
@@ -111,7 +112,7 @@ def open_store(
 ) -> Store:
     """`claim` the folder and open its checkpoints."""
     directory = Path(directory).absolute()
-    resumed = parallel.on_first((directory / "environment.json").exists)
+    resumed = on_first((directory / "environment.json").exists)
     claim(directory, config, resume=resume, allow_inexact=allow_inexact)
     manager = None
     if jax.process_index() == 0:
@@ -125,7 +126,7 @@ def open_store(
 
 def last_round(store: Store) -> int | None:
     """The number of finished rounds in the newest checkpoint, or None."""
-    return parallel.on_first(lambda: _manager(store).latest_step())
+    return on_first(lambda: _manager(store).latest_step())
 
 
 def save(store: Store, num_rounds: int, tree: Any) -> None:
@@ -142,7 +143,7 @@ def restore(store: Store, num_rounds: int, like: Any) -> Any:
 
     StoreError when it is damaged or comes from another configuration.
     """
-    leaves = parallel.on_first(lambda: jax.tree.leaves(_restore(store, num_rounds, like)))
+    leaves = on_first(lambda: jax.tree.leaves(_restore(store, num_rounds, like)))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 

@@ -94,7 +94,7 @@ def measure(point: Point, options: Options, path: Path, coordinator: str, index:
     import jax.numpy as jnp
     import optax
 
-    from al_jax import parallel
+    from al_jax import parallel, processes
     from al_jax.acquisitions import bald, batchbald, prefilter, top_k
     from al_jax.compiled import Compiled, compile_cycle
     from al_jax.cycle import cycle, steps
@@ -106,7 +106,7 @@ def measure(point: Point, options: Options, path: Path, coordinator: str, index:
     from al_jax.training import Training
 
     if point.processes > 1:
-        parallel.connect(coordinator, point.processes, index, "another process of the benchmark is gone")
+        processes.connect(coordinator, point.processes, index, "another process of the benchmark is gone")
     posterior = mc_dropout(
         MLP(CLASSES, options.hidden, mean=127.5, std=74.0), categorical(), Training(optax.adam(1e-3), steps=1)
     )
@@ -150,7 +150,7 @@ def measure(point: Point, options: Options, path: Path, coordinator: str, index:
     costs: Any = scored.lower(state, draws, chunk).compile().cost_analysis()
     peak = matrix_product_peak()
     if point.processes > 1:
-        parallel.leave(0, together=True)
+        processes.leave(0, together=True)
     return Measured(seconds, costs["flops"] / len(chunk), peak, memory)
 
 

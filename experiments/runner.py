@@ -15,7 +15,7 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
-from al_jax import campaign, parallel, plots, results, store
+from al_jax import campaign, parallel, plots, processes, results, store
 from al_jax.campaign import Campaign
 from al_jax.compiled import full_buffer
 from al_jax.data import Dataset
@@ -89,7 +89,7 @@ def start(options: RunOptions) -> None:
         if not re.fullmatch(r".+:\d+", options.coordinator or ""):
             raise ValueError(f"coordinator={options.coordinator}: expected HOST:PORT")
     if options.distributed or not missing:
-        parallel.connect(options.coordinator, options.num_processes, options.process_id, LOST)
+        processes.connect(options.coordinator, options.num_processes, options.process_id, LOST)
         console.quiet = jax.process_index() > 0
     if options.devices is not None:
         parallel.devices(options.devices)
@@ -120,21 +120,21 @@ def guarded(main: Callable[[], None]) -> None:
     """
     try:
         main()
-        parallel.leave(0, together=True)
+        processes.leave(0, together=True)
     except KeyboardInterrupt:
         print("interrupted: run the same command with --resume to continue", file=sys.stderr)
-        parallel.leave(1, together=False)
+        processes.leave(1, together=False)
         sys.exit(1)
     except Exception as error:
-        if parallel.is_loss(error):
-            os._exit(1)  # without `parallel.leave`: the sentence LOST follows
+        if processes.is_loss(error):
+            os._exit(1)  # without `processes.leave`: the sentence LOST follows
         if not isinstance(error, ValueError | store.StoreError):
             if not jax.distributed.is_initialized():
                 raise
             traceback.print_exc()
-            parallel.leave(1, together=False)
+            processes.leave(1, together=False)
         print(f"error: {error}", file=sys.stderr)
-        parallel.leave(2, together=True)
+        processes.leave(2, together=True)
         sys.exit(2)
 
 
@@ -172,7 +172,7 @@ def run_config(
     plain = dataclasses.asdict(config)
     if store.finished(directory):
         store.check_config(directory, plain)
-        return parallel.on_first(functools.partial(campaign.load, directory))
+        return processes.on_first(functools.partial(campaign.load, directory))
     posterior, acquisition, dataset = build(config)
     opened = store.open_store(directory, plain, resume=options.resume, allow_inexact=options.allow_inexact)
     return campaign.run(

@@ -14,7 +14,7 @@ import pandas as pd
 
 from al_jax import plots, results, store
 from al_jax.errors import unknown
-from al_jax.parallel import on_first
+from al_jax.processes import on_first
 from al_jax.store import StoreError
 from experiments import kept, runner
 from experiments.config import Config, changed

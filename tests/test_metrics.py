@@ -123,3 +123,50 @@ def test_ece_pools_all_leading_axes_before_it_bins():
     p, labels = predictions(3, 40)
     flat = ece(log(p.reshape(120, -1)), labels.ravel())
     np.testing.assert_allclose(ece(log(p), labels), flat, rtol=1e-6)
+
+
+# labels together
+
+
+def joint_by_loops(p, labels):
+    """-log mean_k prod_i p_k(y_i), averaged over batches, by multiplying probabilities in float64: p [m, tau, K, C]."""
+    total = 0.0
+    for batch, of_batch in zip(p, labels, strict=True):
+        likelihood = [math.prod(batch[i, k, y] for i, y in enumerate(of_batch)) for k in range(batch.shape[1])]
+        total -= math.log(sum(likelihood) / len(likelihood))
+    return total / len(p)
+
+
+def own(p, labels):
+    """log p_k(y_i | x_i): [m, tau, K, C] and [m, tau] -> [m, tau, K]."""
+    return log(np.take_along_axis(p, labels[..., None, None], axis=-1)[..., 0])
+
+
+joint_nll = jax.jit(metrics.joint_nll)
+
+
+def test_joint_nll_is_of_the_mean_over_samples_of_the_product_over_rows():
+    p, labels = predictions(6, 4, 5)
+    labels = labels[:, :, 0]
+    np.testing.assert_allclose(joint_nll(own(p, labels)), joint_by_loops(p, labels), rtol=1e-5)
+
+
+def test_joint_nll_of_single_rows_is_the_nll_of_the_mean():
+    p, labels = predictions(30, 1, 5)
+    labels = labels[:, :, 0]
+    np.testing.assert_allclose(joint_nll(own(p, labels)), nll(log(p.mean(2)), labels), rtol=1e-5)
+
+
+def test_joint_nll_rewards_samples_that_are_right_together_where_the_marginals_are_equal():
+    """Two functions, each certain that all labels are alike, against two that do not know a label from another."""
+    alike, unknown, labels = np.array([[0.99, 0.01]] * 2), np.full((2, 2), 0.5), np.ones((1, 2), int)
+    together, apart = (np.stack([p, 1 - p], -1)[None] for p in (alike, unknown))
+    np.testing.assert_allclose(nll(log(together.mean(2)), labels), nll(log(apart.mean(2)), labels), rtol=1e-6)
+    np.testing.assert_allclose(joint_nll(own(together, labels)), -math.log((0.99**2 + 0.01**2) / 2), rtol=1e-5)
+    np.testing.assert_allclose(joint_nll(own(apart, labels)), 2 * math.log(2), rtol=1e-6)
+
+
+def test_joint_nll_of_many_labels_does_not_underflow_and_an_impossible_one_is_infinite():
+    many = np.full((1, 1000, 3), -5.0, np.float32)  # exp(-5000) is 0 in any float
+    np.testing.assert_allclose(joint_nll(many), 5000, rtol=1e-6)
+    assert joint_nll(np.where(np.arange(1000)[:, None] == 7, -np.inf, many)) == np.inf

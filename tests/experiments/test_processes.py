@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from command_line import finish, only_run
 
-from al_jax import parallel
+from al_jax import processes
 from experiments import runner
 from experiments.runner import RunOptions
 
@@ -130,7 +130,7 @@ def test_an_error_of_all_processes_is_one_line_of_each_and_not_a_loss(
 def test_a_wrong_option_is_named_before_anything_is_started(
     options: RunOptions, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallel, "connect", lambda *_: pytest.fail("connected"))
+    monkeypatch.setattr(processes, "connect", lambda *_: pytest.fail("connected"))
     with pytest.raises(ValueError, match=message):
         runner.start(options)
 
@@ -146,9 +146,9 @@ def test_more_devices_than_there_are_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 def test_only_failed_collectives_of_several_processes_count_as_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")
-    assert not parallel.is_loss(gone)
+    assert not processes.is_loss(gone)
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
-    assert parallel.is_loss(gone)
-    assert parallel.is_loss(RuntimeError("UNAVAILABLE: Socket closed"))
-    assert not parallel.is_loss(RuntimeError("RESOURCE_EXHAUSTED: Out of memory"))
-    assert not parallel.is_loss(ValueError("steps=0: expected at least 1"))
+    assert processes.is_loss(gone)
+    assert processes.is_loss(RuntimeError("UNAVAILABLE: Socket closed"))
+    assert not processes.is_loss(RuntimeError("RESOURCE_EXHAUSTED: Out of memory"))
+    assert not processes.is_loss(ValueError("steps=0: expected at least 1"))

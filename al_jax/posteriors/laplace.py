@@ -104,8 +104,8 @@ def last_rows(module: nn.Module, params: Any, labelled: Labelled) -> tuple[Path,
     inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], labelled.inputs)
     with jax.default_matmul_precision("highest"):
         split = split_rows(module, params, inputs)
-    labels = jnp.asarray(labelled.labels)[rows]
-    return last_layer(module, params, inputs), Rows(split.inputs, labels, jnp.where(known, labelled.weights[rows], 0.0))
+    labels, weights = (jnp.asarray(column)[rows] for column in (labelled.labels, labelled.weights))
+    return last_layer(module, params, inputs), Rows(split.inputs, labels, jnp.where(known, weights, 0.0))
 
 
 def predict_last(

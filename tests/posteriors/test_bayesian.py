@@ -408,3 +408,11 @@ def test_divergences_and_r_hat_are_in_the_rounds_of_a_campaign(dataset):
     assert done.rounds.num_labelled.tolist() == 2 * [3, 7, 11]
     assert (done.rounds.fit_r_hat >= 0.8).all()
     assert (done.rounds.fit_divergences >= 0).all()
+
+
+@pytest.mark.parametrize("kind", last_only)
+def test_a_buffer_of_numpy_arrays_may_be_closed_over(kind):
+    posterior = kind(Line(), gaussian(NOISE), Training(optax.adam(1e-2), steps=2))
+    known = jax.tree.map(np.asarray, regression(8)[2])
+    _, info = jax.eval_shape(lambda key: posterior.fit(key, posterior.init(key, known.labelled.inputs), known), KEY)
+    assert "finite" in info

@@ -10,7 +10,7 @@ from scipy import integrate, stats
 
 from al_jax.acquisitions import epig, top_k
 from al_jax.acquisitions.regression import gaussian_bald, gaussian_information_gain, variance
-from al_jax.testing import check_acquisition
+from al_jax.testing import check_acquisition, lowered
 from al_jax.types import GaussianPredictions
 
 NOISE = 0.4
@@ -100,3 +100,11 @@ def test_targets_with_other_samples_are_refused():
 )
 def test_acquisitions_of_a_regression_obey_the_laws(acquisition, straight_line):
     check_acquisition(acquisition, straight_line, jax.random.normal(jax.random.key(0), (24, 5)))
+
+
+def test_epig_multiplies_in_full_precision_on_a_tpu(linear):
+    x, targets, _, weights = linear
+    text = lowered(gaussian_information_gain, predictions(x @ weights.T), predictions(targets @ weights.T))
+    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    assert products
+    assert [line for line in products if "HIGHEST" not in line] == []

@@ -17,13 +17,13 @@ def start(environment: dict[str, str], experiment: str, *options: str) -> subpro
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
 def kill_when(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
     """SIGKILL, as soon as it `happened`."""
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline and not happened():
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)

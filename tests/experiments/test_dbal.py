@@ -462,18 +462,16 @@ def test_a_campaign_reaches_its_budget_and_takes_the_answers_of_its_data_set(nam
     assert done.acquired["label"].tolist() == dataset.labels[done.acquired["row"]].tolist()
 
 
-def test_a_regression_runs_from_configuration_to_table_and_picture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_regression_runs_from_configuration_to_table_and_picture(tmp_path: Path) -> None:
     fields = {"dataset": "diabetes", "posterior": "laplace", "seeds": 2, "max_labels": 35}
     done = runner.run_config(config(**fields), tmp_path / "run", RunOptions())
     _, _, dataset = runner.build(config(**fields))
     assert done.rounds["num_labelled"].tolist() == [20, 30, 35] * 2
     assert np.isfinite(done.rounds[["rmse", "nll", "coverage"]]).all(axis=None)
     assert done.acquired["label"].tolist() == dataset.labels[done.acquired["row"]].tolist()
-    monkeypatch.setattr(runner.console, "file", sys.stdout)
-    runner.present({"bald": done}, tmp_path, "laplace + bald on diabetes")
-    shown = capsys.readouterr().out
+    with runner.console.capture() as captured:
+        runner.present({"bald": done}, tmp_path, "laplace + bald on diabetes")
+    shown = captured.get()
     final = done.rounds[done.rounds["num_labelled"] == 35]
     assert f"{final['rmse'].mean():.3g} [" in shown
     assert (tmp_path / "learning_curve.png").stat().st_size > 10_000

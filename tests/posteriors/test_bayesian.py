@@ -29,6 +29,7 @@ from al_jax.posteriors.curvature import (
     whitened,
 )
 from al_jax.posteriors.nuts import run_chains, split_r_hat
+from al_jax.testing import lowered
 from al_jax.training import Training
 from al_jax.types import Data, Labelled
 
@@ -416,3 +417,14 @@ def test_a_buffer_of_numpy_arrays_may_be_closed_over(kind):
     known = jax.tree.map(np.asarray, regression(8)[2])
     _, info = jax.eval_shape(lambda key: posterior.fit(key, posterior.init(key, known.labelled.inputs), known), KEY)
     assert "finite" in info
+
+
+@pytest.mark.parametrize("structure", ["full", "kron", "diag"])
+def test_hessians_and_draws_multiply_in_full_precision_on_a_tpu(classified, structure):
+    def draw(rows, noise):
+        return whitened(fit_gaussian(categorical(), rows, noise, structure, None)[0], noise)
+
+    text = lowered(draw, classified, jnp.zeros((4, 3)))
+    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    assert products
+    assert [line for line in products if "HIGHEST" not in line] == []

@@ -44,7 +44,7 @@ def categorical() -> Likelihood:
     return Likelihood(loss, predictions, evaluate, marginal)
 
 
-def gaussian(noise_std: float | None, shift: float = 0.0, scale: float = 1.0) -> Likelihood:
+def gaussian(noise_std: float | None = None, shift: float = 0.0, scale: float = 1.0) -> Likelihood:
     """Regression: labels `[n]` are N(mean, variance) in units of their own, losses and NLL in nats.
 
     Args:

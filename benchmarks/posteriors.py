@@ -24,7 +24,7 @@ from rich.console import Console
 from al_jax import results
 from benchmarks.environment import machine, write
 
-NAMES = ("point", "mc_dropout", "ensemble", "debal", "variational", "svi", "laplace", "nuts_last_layer", "nuts")
+NAMES = ("point", "mc_dropout", "ensemble", "debal", "variational", "svi", "swag", "laplace", "nuts_last_layer", "nuts")
 OPTIONS = ("--hidden", "64", "64", "--batch-size", "20", "--max-labels", "200", "--num-samples", "50")
 OF = {"nuts": ("--hidden", "8", "--prior-std", "1")}
 

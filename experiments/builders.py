@@ -66,6 +66,7 @@ POSTERIORS = (
     "ensemble",
     "debal",
     "svi",
+    "swag",
     "laplace",
     "nuts_last_layer",
     "nuts",
@@ -199,6 +200,9 @@ def build_posterior(config: PosteriorConfig, training: Training, dataset: Datase
     if name in ("point", "ensemble"):
         posterior = posteriors.point(module, likelihood, training)
         return posterior if name == "point" else posteriors.ensemble(posterior, config.members)
+    if name == "swag":
+        expect(config.swag_rate > 0, "swag_rate", config.swag_rate, "a positive number")
+        return posteriors.swag(module, likelihood, training, learning_rate=config.swag_rate)
     if name in ("mc_dropout", "debal"):
         posterior = posteriors.mc_dropout(module, likelihood, training)
         return posterior if name == "mc_dropout" else posteriors.ensemble(posterior, config.members)

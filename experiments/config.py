@@ -39,7 +39,7 @@ class PosteriorConfig:
 
     posterior: str = "mc_dropout"
     """point, mc_dropout, variational, ensemble (of points), debal (ensemble of MC-dropout networks), svi (a numpyro
-    guide), laplace or nuts_last_layer (both of the last layer of a trained network), or nuts (the whole network)."""
+    guide), swag, laplace or nuts_last_layer (both of the last layer of a trained network), or nuts (all weights)."""
     members: int = 5
     """Networks in `ensemble` and `debal`."""
     network: str = "auto"
@@ -64,6 +64,8 @@ class PosteriorConfig:
     """Choose the prior of `laplace` and `nuts_last_layer` in every fit, by marginal likelihood."""
     structure: Literal["full", "kron", "diag"] = "kron"
     """Of `laplace`'s Gauss-Newton matrix."""
+    swag_rate: float = 0.02
+    """Step size of the walk by plain gradient descent from which `swag` takes its Gaussian."""
     chains: int = 2
     """Chains of `nuts_last_layer` and `nuts`."""
     warmup: int = 100

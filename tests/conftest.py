@@ -30,6 +30,7 @@ from al_jax.posteriors import (
     nuts_last_layer,
     point,
     svi,
+    swag,
     variational,
 )
 from al_jax.training import Training
@@ -101,6 +102,8 @@ def tiny(name: str, training: Training = TRAINING) -> Posterior:
         return variational(MLP(3, (8,), 0.0, dense=VariationalDense), categorical(), training)
     if name == "svi":
         return svi(MLP(3, (8,), 0.0), categorical(), training)
+    if name == "swag":
+        return swag(MLP(3, (8,), 0.5), categorical(), training, snapshots=4, steps=2, rank=3)
     if name == "laplace":
         return laplace(MLP(3, (8,), 0.5), categorical(), training)
     if name == "nuts_last_layer":
@@ -112,4 +115,5 @@ def tiny(name: str, training: Training = TRAINING) -> Posterior:
     return ensemble(posterior, 3) if name in ("ensemble", "debal") else posterior
 
 
-POSTERIORS = ("point", "mc_dropout", "variational", "ensemble", "debal", "svi", "laplace", "nuts_last_layer", "nuts")
+POSTERIORS = ("point", "mc_dropout", "variational", "ensemble", "debal", "svi", "swag", "laplace")
+POSTERIORS += ("nuts_last_layer", "nuts")

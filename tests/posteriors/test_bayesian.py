@@ -1,4 +1,4 @@
-"""svi, laplace and nuts against closed forms, brute force and each other."""
+"""svi, swag, laplace and nuts against closed forms, brute force and each other."""
 
 import functools
 
@@ -30,7 +30,7 @@ from al_jax.posteriors.curvature import (
 )
 from al_jax.posteriors.nuts import run_chains, split_r_hat
 from al_jax.testing import lowered
-from al_jax.training import Training
+from al_jax.training import Training, l2
 from al_jax.types import Data, Labelled
 
 KEY = jax.random.key(0)
@@ -248,6 +248,31 @@ def test_a_prior_with_a_bounded_support_is_kept_within_it():
     assert draws["Dense_0"]["kernel"].min() > 0
 
 
+# SWAG
+
+
+def test_swag_s_draws_have_the_moments_of_the_walk():
+    """Stated error: the mean lies within 0.05 of the mode, the draws' covariance within 10 % of what the state says."""
+    _, y, data, design = regression()
+    training = Training(optax.adam(0.05), minibatch_size=8, steps=400, penalty=l2(NOISE**2))
+    posterior = posteriors.swag(Line(), gaussian(1.0), training, rank=6, steps=5)
+    state, info = fit_twice(posterior, data)
+    assert info["finite"]
+    mode = np.linalg.solve(design.T @ design / len(y) + 2 * NOISE**2 * np.eye(3), design.T @ y / len(y))
+    mean, variance, deviations = (flat(tree) for tree in state)
+    np.testing.assert_allclose(mean, mode, atol=0.05)
+    assert variance.min() > 0
+    draws = flat(jax.jit(posterior.sample, static_argnums=2)(KEY, state, 20_000))
+    expected = 0.5 * np.diag(variance) + deviations.T @ deviations / (2 * (6 - 1))
+    np.testing.assert_allclose(draws.mean(0), mean, atol=5 * np.sqrt(expected.max() / 20_000))
+    np.testing.assert_allclose(np.cov(draws.T), expected, atol=0.1 * expected.max())
+
+
+def flat(tree):
+    layer = tree["Dense_0"]
+    return np.concatenate([np.asarray(layer["kernel"])[..., 0], np.asarray(layer["bias"])], -1)
+
+
 # NUTS
 
 
@@ -390,6 +415,8 @@ BATCHED = autoguide.AutoBatchedMultivariateNormal
         (lambda: posteriors.nuts(NET, categorical(), draws=3), "draws=3"),
         (lambda: posteriors.nuts_last_layer(NET, categorical(), TRAINING, chains=0), "chains=0"),
         (lambda: posteriors.nuts_last_layer(NET, categorical(), TRAINING, prior_std=0.0), "prior_std=0.0"),
+        (lambda: posteriors.swag(NET, categorical(), TRAINING, rank=50), "rank=50: expected 2 to snapshots=40"),
+        (lambda: posteriors.swag(NET, categorical(), TRAINING, learning_rate=0.0), "learning_rate=0.0"),
         (lambda: posteriors.laplace(NET, categorical(), TRAINING, structure="ful"), "structure='ful'"),
         (lambda: posteriors.laplace(NET, categorical(), TRAINING, prior_precision=-1.0), "prior_precision=-1.0"),
     ],

@@ -1,0 +1,105 @@
+"""SWAG: a Gaussian through the places that stochastic gradient descent visits around a solution."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from al_jax.models.forward import forward, forward_rows, in_dtype
+from al_jax.posteriors.point import point
+from al_jax.training import Training, train
+from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predictions, PRNGKey
+
+
+class State(NamedTuple):
+    """Moments of the snapshots: parameters, parameters, and parameters with a leading axis for the last `rank`."""
+
+    mean: Any
+    variance: Any
+    deviations: Any
+
+
+def swag(
+    module: nn.Module,
+    likelihood: Likelihood,
+    training: Training,
+    *,
+    learning_rate: float = 0.02,
+    snapshots: int = 40,
+    steps: int = 10,
+    rank: int = 20,
+) -> Posterior:
+    """Train the network, go on by plain SGD, and fit N(mean, diagonal / 2 + low rank / 2) to where that has been.
+
+    Maddox et al. 2019, section 3. A draw is mean + sqrt(variance / 2) z + sum_r deviation_r z_r / sqrt(2 (rank - 1)).
+    Deviations are taken from the mean of all snapshots, where the paper takes the mean so far. `point` is the mean
+    (stochastic weight averaging, Izmailov et al. 2018).
+
+    Args:
+      training: of the network, as by `point`; its minibatches, penalty and augmentation hold for the walk, too.
+      learning_rate: of the walk, which determines how wide the Gaussian is.
+      snapshots, steps: the walk is snapshots * steps long; a snapshot is taken every `steps`.
+      rank: of the covariance beside the diagonal: how many of the last snapshots it is made of.
+
+    ValueError unless learning_rate is positive, steps at least 1, and 2 <= rank <= snapshots.
+    """
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate={learning_rate}: expected a positive number")
+    if not 2 <= rank <= snapshots:
+        raise ValueError(f"rank={rank}: expected 2 to snapshots={snapshots}")
+    network, trained = point(module, likelihood, training), in_dtype(module, training.dtype)
+    walk = dataclasses.replace(
+        training, optimizer=optax.sgd(learning_rate), steps=steps, epochs=None, patience=None, evaluate_every=None
+    )
+
+    def init(key: PRNGKey, x: Inputs) -> State:
+        mean = network.init(key, x)
+        deviations = jax.tree.map(lambda leaf: jnp.zeros((rank, *leaf.shape), leaf.dtype), mean)
+        return State(mean, jax.tree.map(jnp.zeros_like, mean), deviations)
+
+    def losses(params: Any, key: PRNGKey, x: Inputs, labels: Array) -> Array:
+        return likelihood.loss(forward(trained, params, x, {"dropout": key}).logits, labels)
+
+    def no_metrics(params: Any, validation: Labelled) -> dict[str, Array]:
+        return {}
+
+    def fit(key: PRNGKey, state: State, data: Data) -> tuple[State, dict[str, Array]]:
+        fit_key, walk_key = jax.random.split(key)
+        params, info = network.fit(fit_key, state.mean, data)
+
+        def on(params: Any, key: PRNGKey) -> tuple[Any, tuple[Any, Array]]:
+            params, report = train(key, params, data, walk, losses, no_metrics)
+            return params, (params, report["finite"])
+
+        _, (trail, finite) = jax.lax.scan(on, params, jax.random.split(walk_key, snapshots))
+        mean = jax.tree.map(lambda leaf: leaf.mean(axis=0), trail)
+        variance = jax.tree.map(lambda leaf: leaf.var(axis=0), trail)
+        deviations = jax.tree.map(lambda leaf, centre: leaf[-rank:] - centre, trail, mean)
+        some = data.labelled.count > 0
+        kept = jax.tree.map(lambda new, old: jnp.where(some, new, old), State(mean, variance, deviations), state)
+        return kept, info | {"finite": info["finite"] & finite.all()}
+
+    def sample(key: PRNGKey, state: State, num_samples: int) -> Any:
+        def draw(key: PRNGKey) -> Any:
+            shared_key, own_key = jax.random.split(key)
+            shared = jax.random.normal(shared_key, (rank,)) / jnp.sqrt(2.0 * (rank - 1))
+            leaves, structure = jax.tree.flatten(state.mean)
+            keys = jax.tree.unflatten(structure, list(jax.random.split(own_key, len(leaves))))
+
+            def of_leaf(key: PRNGKey, mean: Array, variance: Array, deviations: Array) -> Array:
+                own = jnp.sqrt(variance / 2.0) * jax.random.normal(key, mean.shape)
+                return mean + own + jnp.tensordot(shared, deviations, 1)
+
+            return jax.tree.map(of_leaf, keys, *state)
+
+        return jax.vmap(draw)(jax.random.split(key, num_samples))
+
+    def predict(state: State, draws: Any, x: Inputs) -> Predictions:
+        logits = jax.vmap(lambda params: forward_rows(module, params, x).logits, out_axes=-2)(draws)
+        return likelihood.predictions(logits, *forward_rows(module, state.mean, x))
+
+    return Posterior(init, fit, sample, predict)

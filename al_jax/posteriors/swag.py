@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from al_jax.models.forward import forward, forward_rows, in_dtype
@@ -84,17 +85,14 @@ def swag(
         return kept, info | {"finite": info["finite"] & finite.all()}
 
     def sample(key: PRNGKey, state: State, num_samples: int) -> Any:
+        mean, unflatten = ravel_pytree(state.mean)
+        scale = jnp.sqrt(ravel_pytree(state.variance)[0] / 2.0)
+        deviations = jax.vmap(lambda tree: ravel_pytree(tree)[0])(state.deviations) / jnp.sqrt(2.0 * (rank - 1))
+
         def draw(key: PRNGKey) -> Any:
-            shared_key, own_key = jax.random.split(key)
-            shared = jax.random.normal(shared_key, (rank,)) / jnp.sqrt(2.0 * (rank - 1))
-            leaves, structure = jax.tree.flatten(state.mean)
-            keys = jax.tree.unflatten(structure, list(jax.random.split(own_key, len(leaves))))
-
-            def of_leaf(key: PRNGKey, mean: Array, variance: Array, deviations: Array) -> Array:
-                own = jnp.sqrt(variance / 2.0) * jax.random.normal(key, mean.shape)
-                return mean + own + jnp.tensordot(shared, deviations, 1)
-
-            return jax.tree.map(of_leaf, keys, *state)
+            # All noise at once: a generator for every parameter would take seconds to compile.
+            noise = jax.random.normal(key, (len(mean) + rank,))
+            return unflatten(mean + scale * noise[rank:] + noise[:rank] @ deviations)
 
         return jax.vmap(draw)(jax.random.split(key, num_samples))
 

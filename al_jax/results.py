@@ -7,6 +7,7 @@ order of first appearance. Every function that reads `rounds` raises ValueError 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,11 +43,15 @@ def tidy(rounds: pd.DataFrame, metric: str) -> pd.DataFrame:
     return ordered.drop_duplicates(["method", "seed", "num_labelled"], keep="last")
 
 
-def _interval(mean: pd.Series, sem: pd.Series, count: pd.Series, confidence: float) -> dict[str, pd.Series]:
-    """Student's interval for a mean. `ttest_1samp` and `t.interval` give the same, but NaN where the variance is 0."""
+def mean_interval(values: Any, confidence: float) -> dict[str, pd.Series]:
+    """Means of columns or groups, with Student's interval: mean, low, high; NaN for a single value.
+
+    `ttest_1samp` and `t.interval` give the same, but NaN where the variance is 0. ValueError unless 0 < confidence < 1.
+    """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence} is not between 0 and 1")
-    half = stats.t.ppf((1 + confidence) / 2, count - 1) * sem  # NaN for a single value
+    mean = values.mean()
+    half = stats.t.ppf((1 + confidence) / 2, values.count() - 1) * values.sem()
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
@@ -110,7 +115,7 @@ def paired_difference(
     values = aubc(tidied[tidied["num_labelled"] <= at]) if is_area else tidied[tidied["num_labelled"] == at]
     wide = values.pivot(index="seed", columns="method", values=metric)[methods]
     gaps = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
-    interval = _interval(gaps.mean(), gaps.sem(), gaps.count(), confidence)
+    interval = mean_interval(gaps, confidence)
     return pd.DataFrame({"at": at, **interval, "pairs": gaps.count()}).rename_axis("method").reset_index()
 
 
@@ -121,7 +126,7 @@ def curve(rounds: pd.DataFrame, metric: str = "accuracy", confidence: float = 0.
     ValueError for an unknown metric, or a confidence outside (0, 1).
     """
     values = tidy(rounds, metric).groupby(["method", "num_labelled"])[metric]
-    interval = _interval(values.mean(), values.sem(), values.count(), confidence)
+    interval = mean_interval(values, confidence)
     table = pd.DataFrame({**interval, "seeds": values.count()})
     return table.reindex(rounds["method"].unique(), level="method").reset_index()
 

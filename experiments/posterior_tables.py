@@ -32,7 +32,7 @@ def summarised(table: pd.DataFrame) -> pd.DataFrame:
         if measure in ("r_hat", "divergences", "compile_seconds"):
             columns[measure] = values.sum(min_count=1) if measure == "divergences" else values.max()
             continue
-        interval = results._interval(values.mean(), values.sem(), values.count(), 0.95)
+        interval = results.mean_interval(values, 0.95)
         columns |= {measure: interval["mean"], f"{measure}_low": interval["low"], f"{measure}_high": interval["high"]}
     return pd.DataFrame(columns).reset_index()
 

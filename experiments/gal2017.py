@@ -22,6 +22,8 @@ The scripts differ from the text, and from what is done here:
   arbitrary. `mean_std` is the correct score, `mean_std_2017` the scripts' (ties are broken at random).
 - Without a posterior there is one sample: BALD, variation ratio and mean STD are zero for every row, and these
   three arms are random acquisition; only max entropy is not.
+- Keras draws dropout masks anew for every row; here a mask holds for all rows, as posterior samples must, so that the
+  noise of K = 100 samples is common to rows that are alike.
 - The first network of a run has a second convolution block; here all have one.
 - The test accuracy is that of the network without dropout, not a mean over samples; so it is here.
 - 5 000 validation images were monitored and not used; here they only leave the pool, which has 40 000 rows besides the

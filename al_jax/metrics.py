@@ -48,7 +48,7 @@ def rmse(mean: Float[Array, "n K"], labels: Float[Array, " n"]) -> Float[Array, 
 
 
 def mixture_nll(mean: Float[Array, "n K"], variance: Float[Array, "n K"], labels: Float[Array, " n"]) -> Array:
-    """Mean negative log density of the labels in nats under the mixture over samples (Gal & Ghahramani 2016, eq. 8)."""
+    """Mean negative log density of the labels in nats under the mixture over samples (Gal & Ghahramani 2016)."""
     return -jnp.mean(log_mean_exp(normal_log_density(labels[:, None], mean, variance), axis=-1))
 
 

@@ -28,7 +28,7 @@ def gaussian_bald(predictions: GaussianPredictions) -> Float[Array, " n"]:
 def gaussian_information_gain(predictions: GaussianPredictions, targets: GaussianPredictions) -> Float[Array, " n"]:
     """EPIG, E_{x*} I(y; y* | x, x*) = -1/2 log(1 - r^2) in nats, r the correlation of y and y* over w.
 
-    Bickford Smith et al. 2023, section 5: of a Gaussian pair. For `epig(targets, gain=gaussian_information_gain)`.
+    Of a jointly Gaussian pair (Bickford Smith et al. 2023). For `epig(targets, gain=gaussian_information_gain)`.
     ValueError unless pool and targets have as many samples.
     """
     if predictions.mean.shape[-1] != targets.mean.shape[-1]:

@@ -53,7 +53,7 @@ def last_layer(module: nn.Module, params: Any, x: Inputs) -> Path:
     return path
 
 
-def split_rows(module: nn.Module, params: Any, x: Inputs) -> Split:
+def forward_split(module: nn.Module, params: Any, x: Inputs) -> Split:
     """`forward_rows` that also returns what enters the last dense layer, for rows `x [n, ...]`."""
 
     def one(row: Inputs) -> Split:

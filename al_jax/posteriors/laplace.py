@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from al_jax.models.forward import Outputs
-from al_jax.models.last_layer import Path, last_layer, replaced, split_rows, stacked
+from al_jax.models.last_layer import Path, forward_split, last_layer, replaced, stacked
 from al_jax.parallel import one_by_one_on_cpu
 from al_jax.posteriors.curvature import (
     Curvature,
@@ -103,7 +103,7 @@ def last_rows(module: nn.Module, params: Any, labelled: Labelled) -> tuple[Path,
     rows = jnp.where(known, places, 0)
     inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], labelled.inputs)
     with jax.default_matmul_precision("highest"):
-        split = split_rows(module, params, inputs)
+        split = forward_split(module, params, inputs)
     labels, weights = (jnp.asarray(column)[rows] for column in (labelled.labels, labelled.weights))
     return last_layer(module, params, inputs), Rows(split.inputs, labels, jnp.where(known, weights, 0.0))
 
@@ -113,5 +113,5 @@ def predict_last(
 ) -> Predictions:
     """Predictions of the network for `x [n, ...]` with each of `draws` as its last layer; `point` is the network's."""
     outputs: Outputs
-    outputs, inputs = split_rows(module, params, x)
+    outputs, inputs = forward_split(module, params, x)
     return likelihood.predictions(jnp.einsum("nd,kdc->nkc", inputs, draws), *outputs)

@@ -124,7 +124,7 @@ def prime(key: PRNGKey, params: Any, prior: Prior, guide: Callable[..., autoguid
     try:
         built = guide(sites, init_loc_fn=init_to_value(values=unbounded))
         if isinstance(built, NEED_DATA):
-            raise NotImplementedError("its draws need the labelled rows; for Laplace's approximation use `laplace`")
+            raise ValueError("its draws need the labelled rows; for Laplace's approximation use `laplace`")
         elbo = TraceMeanField_ELBO()
         # numpyro asks for an optimizer here; `train` has its own
         inference = SVI(sites, built, optax.identity(), elbo)

@@ -36,7 +36,7 @@ def swag(
 ) -> Posterior:
     """Train the network, go on by plain SGD, and fit N(mean, diagonal / 2 + low rank / 2) to where that has been.
 
-    Maddox et al. 2019, section 3. A draw is mean + sqrt(variance / 2) z + sum_r deviation_r z_r / sqrt(2 (rank - 1)).
+    Maddox et al. 2019. A draw is mean + sqrt(variance / 2) z + sum_r deviation_r z_r / sqrt(2 (rank - 1)).
     Deviations are taken from the mean of all snapshots, where the paper takes the mean so far. `point` is the mean
     (stochastic weight averaging, Izmailov et al. 2018).
 

@@ -18,7 +18,7 @@ from al_jax import acquisitions as aq
 from al_jax import campaign, posteriors
 from al_jax.likelihood import categorical, gaussian
 from al_jax.models import MLP, VariationalDense
-from al_jax.models.last_layer import last_layer, split_rows, stacked
+from al_jax.models.last_layer import forward_split, last_layer, stacked
 from al_jax.posteriors.curvature import (
     Rows,
     diagonalised,
@@ -345,7 +345,7 @@ def test_the_last_layer_is_found_and_split_off():
     module = MLP(3, (8,), 0.5)
     params = posteriors.point(module, categorical(), TRAINING).init(KEY, X)
     assert last_layer(module, params, X) == ("Dense_1",)
-    outputs, inputs = split_rows(module, params, X)
+    outputs, inputs = forward_split(module, params, X)
     assert inputs.shape == (16, 9)
     np.testing.assert_allclose(inputs @ stacked(params, ("Dense_1",)), outputs.logits, atol=1e-5)
     np.testing.assert_array_equal(inputs[:, :8], outputs.features)

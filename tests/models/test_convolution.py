@@ -19,6 +19,7 @@ CASES = [  # images, kernel, strides, padding
     ((20, 14, 14, 1), (5, 5, 1, 6), (1, 1), "VALID"),
     ((3, 8, 8, 4), (1, 1, 4, 5), (2, 2), "VALID"),
     ((3, 9, 7, 2), (4, 2, 2, 3), (3, 2), ((2, 1), (0, 3))),
+    ((5, 9, 8, 16), (3, 4, 16, 3), (2, 1), ((1, 0), (2, 1))),  # rows of the kernel that are matrices of their own
 ]
 
 

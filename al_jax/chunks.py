@@ -7,7 +7,7 @@ import jax
 from al_jax.types import Inputs, Posterior
 
 CACHE = 8 << 20
-"""Bytes of the largest array of a chunk on a CPU. Measured: at 10 or 20 samples of BatchBALD's network, 5 MB a chunk are
+"""Bytes of the largest array of a chunk on a CPU. Measured: with 10 or 20 samples of BatchBALD's network, 5 MB are
 scored twice as fast as 10 MB."""
 DEVICE = 1 << 30
 """The same on an accelerator, whose memory bounds it."""

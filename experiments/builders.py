@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import optax
-from jaxtyping import Array, Float
 from numpyro.infer import autoguide
 
 from al_jax import acquisitions, augmentation, models, posteriors
@@ -19,17 +18,9 @@ from al_jax.errors import unknown
 from al_jax.likelihood import categorical, gaussian
 from al_jax.training import Training, l2
 from al_jax.types import Acquisition, Likelihood, Posterior
+from experiments import as_published
 from experiments.config import AcquisitionConfig, Config, PosteriorConfig, TrainingConfig
 from experiments.datasets import expect, named
-
-
-def mean_std_2017(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n"]:
-    """`mean_std` as in the scripts of Gal et al. 2017, of one sample K times: 0 for every row, so the batch is random.
-
-    Computed in floating point it is 0 up to rounding; here it is exactly 0.
-    """
-    return jnp.zeros(log_probs.shape[:-2], log_probs.dtype)
-
 
 SCORES = {
     score.__name__: score
@@ -41,7 +32,7 @@ SCORES = {
         acquisitions.mean_std,
         acquisitions.variation_ratio,
         acquisitions.vote_entropy,
-        mean_std_2017,
+        as_published.mean_std_2017,
     )
 } | {"mean_kl": acquisitions.mean_kl}
 REGRESSION_SCORES: dict[str, Any] = {"variance": regression.variance, "bald": regression.gaussian_bald}
@@ -62,6 +53,7 @@ AUGMENTATIONS = {
 POSTERIORS = (
     "point",
     "mc_dropout",
+    "mc_dropout_fresh_masks",
     "variational",
     "ensemble",
     "debal",
@@ -76,6 +68,14 @@ GUIDES: dict[str, Any] = {
     "low_rank": functools.partial(autoguide.AutoLowRankMultivariateNormal, init_scale=0.01),
     "delta": autoguide.AutoDelta,
 }
+
+
+def check_together(config: Config) -> None:
+    """ValueError when the posterior has not what the acquisition needs."""
+    name, needs_joint = config.acquisition.acquisition, config.acquisition.acquisition in ("batchbald", "epig")
+    fresh = config.posterior.posterior == "mc_dropout_fresh_masks"
+    expected = f"mc_dropout, since {name} asks what several rows say together and fresh masks make them independent"
+    expect(not (fresh and needs_joint), "posterior", config.posterior.posterior, expected)
 
 
 def build_initial(config: Config) -> np.ndarray | None:
@@ -183,7 +183,7 @@ def build_posterior(config: PosteriorConfig, training: Training, dataset: Datase
     expect(all(width > 0 for width in config.hidden), "hidden", config.hidden, "positive widths")
     expect(0 <= config.dropout < 1, "dropout", config.dropout, "0 or more and less than 1")
     expect(config.std is None or config.std > 0, "std", config.std, "a positive number")
-    sampled = name in ("mc_dropout", "debal")
+    sampled = name in ("mc_dropout", "mc_dropout_fresh_masks", "debal")
     expect(
         not sampled or config.dropout > 0, "dropout", config.dropout, f"more than 0, since {name} samples dropout masks"
     )
@@ -203,6 +203,8 @@ def build_posterior(config: PosteriorConfig, training: Training, dataset: Datase
     if name == "swag":
         expect(config.swag_rate > 0, "swag_rate", config.swag_rate, "a positive number")
         return posteriors.swag(module, likelihood, training, learning_rate=config.swag_rate)
+    if name == "mc_dropout_fresh_masks":
+        return as_published.mc_dropout_fresh_masks(module, likelihood, training)
     if name in ("mc_dropout", "debal"):
         posterior = posteriors.mc_dropout(module, likelihood, training)
         return posterior if name == "mc_dropout" else posteriors.ensemble(posterior, config.members)

@@ -39,7 +39,8 @@ class PosteriorConfig:
 
     posterior: str = "mc_dropout"
     """point, mc_dropout, variational, ensemble (of points), debal (ensemble of MC-dropout networks), svi (a numpyro
-    guide), swag, laplace or nuts_last_layer (both of the last layer of a trained network), or nuts (all weights)."""
+    guide), swag, laplace or nuts_last_layer (both of the last layer of a trained network), or nuts (all weights).
+    mc_dropout_fresh_masks has masks of its own for every row, as Keras draws them: not for batchbald and epig."""
     members: int = 5
     """Networks in `ensemble` and `debal`."""
     network: str = "auto"

@@ -26,10 +26,10 @@ GAL = Paper(
     study=gal2017.Gal2017,
     recipe=gal2017.recipe,
     arms=gal2017.ARMS,
-    published=GAL2017,
+    published=GAL2017 | {"bald_fresh_masks": GAL2017["bald"]},
     parts=(
-        Part("MC dropout", tuple(gal2017.ARMS)[:6], (quantities((0.9, 0.95), (100, 200, 300, 1000)),)),
-        Part("Without a posterior", tuple(gal2017.ARMS)[6:], (quantities((0.9, 0.95), (100, 200, 300, 1000)),)),
+        Part("MC dropout", tuple(gal2017.ARMS)[:7], (quantities((0.9, 0.95), (100, 200, 300, 1000)),)),
+        Part("Without a posterior", tuple(gal2017.ARMS)[7:], (quantities((0.9, 0.95), (100, 200, 300, 1000)),)),
     ),
 )
 KIRSCH = Paper(

@@ -141,6 +141,7 @@ def guarded(main: Callable[[], None]) -> None:
 @functools.lru_cache(maxsize=4)
 def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
     """What `campaign.run` needs; ValueError names what cannot work, before anything is compiled or written."""
+    builders.check_together(config)
     dataset = campaign.validate(build_dataset(config.data), config.campaign)
     acquisition = builders.build_acquisition(config.acquisition, dataset)
     posterior = builders.build_posterior(config.posterior, builders.build_training(config.training), dataset)

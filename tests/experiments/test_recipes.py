@@ -60,6 +60,7 @@ GAL = {
 }
 GAL_ARMS = {
     "bald": {"acquisition": "bald"},
+    "bald_fresh_masks": {"acquisition": "bald", "posterior": "mc_dropout_fresh_masks"},
     "variation_ratio": {"acquisition": "variation_ratio"},
     "max_entropy": {"acquisition": "entropy"},
     "mean_std": {"acquisition": "mean_std"},

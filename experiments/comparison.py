@@ -25,7 +25,10 @@ Verdict = Literal["inside", "above", "below", "open"]
 
 
 class Quantity(NamedTuple):
-    """Total labels to an accuracy ("labels"), a metric at so many labels, or the "saturation" I / log K of batches."""
+    """Total labels to an accuracy ("labels"), a metric at so many labels, I / log K ("saturation"), or "epochs".
+
+    Only labels and accuracies are inside or outside.
+    """
 
     kind: str
     at: float
@@ -102,7 +105,7 @@ def _whole(folder: Path, config: Config) -> Kept:
     found, settings = kept.read(folder, folder.name), config.campaign
     grid = [*range(settings.initial_labels, settings.max_labels, settings.batch_size), settings.max_labels]
     stopped = {int(seed) for run in found.runs for seed in run["stopped"]}
-    missing = {"round", "num_labelled", "accuracy", "nll", "ece", "brier"} - set(found.rounds)
+    missing = {"round", "num_labelled", "accuracy", "nll", "ece", "brier", "fit_steps"} - set(found.rounds)
     if missing:
         raise StoreError(f"{folder} has tables without the column {min(missing)}")
     for seed in found.seeds:
@@ -128,6 +131,9 @@ def measured(result: Result, quantity: Quantity) -> tuple[float, ...]:
             return ()
         batches = acquired.sort_values("pick").groupby(["seed", "round"])["info_saturation"].last()
         return tuple(batches.groupby("seed").median())
+    if quantity.kind == "epochs":
+        epoch = result.config.training.evaluate_every
+        return () if epoch is None else tuple(rounds.groupby("seed")["fit_steps"].mean() / epoch)
     return tuple(rounds[rounds["num_labelled"] == quantity.at].sort_values("seed")[quantity.kind])
 
 
@@ -141,6 +147,8 @@ def authors(published: Published | None, quantity: Quantity) -> tuple[float, ...
         return published.accuracy_at(int(quantity.at))
     if quantity.kind == "saturation" and published.saturation is not None:
         return (published.saturation,)
+    if quantity.kind == "epochs":
+        return published.epochs
     return ()
 
 
@@ -178,7 +186,7 @@ def _compared(
     ours: tuple[float, ...],
 ) -> Comparison:
     verdict, inside = None, 0
-    if published is not None and theirs and ours and quantity.kind != "saturation":
+    if published is not None and theirs and ours and quantity.kind in ("labels", "accuracy"):
         budgets = result.config.campaign.max_labels, published.budget
         verdict = place(results.quartiles(ours)[1], theirs, *budgets)
         inside = sum(place(value, theirs, *budgets) == "inside" for value in ours)

@@ -9,7 +9,8 @@ count differently. Here labels are always counted in total, the initial ones inc
 - Kirsch et al. 2019: github.com/BlackHC/BatchBALD, laaos_results/paper/*.py. The published table counts the labels
   before the batch that met the accuracy: b less. Labels beyond 300 do not count (beyond 400 for bald_b40_k20). One log
   of bald_b1 holds a run that was begun again; the first attempt is left out. Runs that had met their target accuracy
-  ended early: there are accuracies only at counts that all runs of an arm reached.
+  ended early: there are accuracies only at counts that all runs of an arm reached. repeated2 and repeated5 are later
+  runs, for the rebuttal, with training code that had changed: see `epochs`.
 - Beluch et al. 2018: no result files were found, and the paper's figures were not at hand.
 """
 
@@ -34,6 +35,7 @@ class Published(NamedTuple):
     thresholds: tuple[float, ...] = (0.9, 0.95)  # accuracies
     budget: int = 300  # total labels up to which NEVER means never
     saturation: float | None = None  # median over rounds of I / log K of whole batches
+    epochs: tuple[float, ...] = ()  # of training a round, mean over the rounds of each run
     evidence: str = "LOGS"
 
     def labels_to(self, threshold: float) -> tuple[float, ...]:
@@ -132,6 +134,7 @@ KIRSCH2019 = {
         ),
         counts=(50, 100, 150, 200),
         saturation=0.819,
+        epochs=(6.3, 7.4, 6.1, 6.9, 6.7, 7.1),
     ),
     "batchbald_b10": Published(
         runs=(
@@ -144,6 +147,7 @@ KIRSCH2019 = {
         ),
         counts=(50, 100, 150, 200, 250),
         saturation=0.982,
+        epochs=(6.4, 6.8, 7.2, 6.9, 7.3, 7.0),
     ),
     "batchbald_b40": Published(
         runs=(
@@ -156,6 +160,7 @@ KIRSCH2019 = {
         ),
         counts=(60, 100, 140, 180, 220, 260, 300),
         saturation=1.001,
+        epochs=(8.2, 10.2, 7.8, 10.1, 8.6, 8.8),
     ),
     "bald_b1": Published(
         runs=(
@@ -167,6 +172,7 @@ KIRSCH2019 = {
             Run((105, 227), (0.8060, 0.8728, 0.9174)),
         ),
         counts=(50, 100, 150),
+        epochs=(6.9, 7.1, 6.2, 6.2, 6.6, 7.1),
     ),
     "bald_b10": Published(
         runs=(
@@ -178,6 +184,7 @@ KIRSCH2019 = {
             Run((130, 260), (0.7550, 0.8653, 0.9285, 0.9218, 0.9487, 0.9528)),
         ),
         budget=290,
+        epochs=(6.2, 7.1, 6.1, 6.6, 6.1, 6.7),
     ),
     "bald_b10_k20": Published(
         runs=(
@@ -194,6 +201,7 @@ KIRSCH2019 = {
             Run((120, 240), (0.7676, 0.8642, 0.9129, 0.9264, 0.9559, 0.9606)),
             Run((140, 250), (0.7897, 0.8250, 0.9201, 0.9373, 0.9520, 0.9602)),
         ),
+        epochs=(12.8, 13.9, 16.6, 11.6, 12.6, 12.3, 13.2, 15.0, 12.3, 12.7, 12.9, 13.2),
     ),
     "bald_b40_k20": Published(
         runs=(
@@ -211,6 +219,7 @@ KIRSCH2019 = {
             Run((180, 340), (0.7948, 0.8488, 0.8859, 0.9135, 0.9301, 0.9288, 0.9331)),
         ),
         counts=(60, 100, 140, 180, 220, 260, 300),
+        epochs=(10.6, 9.4, 10.4, 9.8, 9.8, 9.8, 10.8, 10.2, 10.2, 9.8, 10.0, 10.0),
     ),
     "repeated_batchbald": Published(
         runs=(
@@ -224,6 +233,7 @@ KIRSCH2019 = {
         counts=(50, 100, 150, 200, 250),
         budget=290,
         saturation=1.000,
+        epochs=(6.1, 6.5, 7.0, 6.1, 6.2, 6.8),
     ),
     "repeated_bald": Published(
         runs=(
@@ -235,6 +245,7 @@ KIRSCH2019 = {
             Run((270, NEVER), (0.6993, 0.7656, 0.8659, 0.8641, 0.8747, 0.9147)),
         ),
         budget=290,
+        epochs=(5.4, 5.8, 5.3, 6.1, 5.5, 5.3),
     ),
     "repeated_random": Published(
         runs=(
@@ -246,6 +257,7 @@ KIRSCH2019 = {
             Run((190, NEVER), (0.7768, 0.8271, 0.8625, 0.8964, 0.9013, 0.9038)),
         ),
         budget=295,
+        epochs=(4.8, 4.8, 4.8, 4.9, 4.8, 4.8),
     ),
     "repeated_mean_std": Published(
         runs=(
@@ -255,12 +267,80 @@ KIRSCH2019 = {
             Run((210, NEVER), (0.7777, 0.8444, 0.8662, 0.8861, 0.9105, 0.9215)),
             Run((190, NEVER), (0.6993, 0.8013, 0.8657, 0.9114, 0.9326, 0.9379)),
         ),
+        epochs=(8.9, 8.7, 8.7, 9.8, 10.4),
     ),
     "repeated_variation_ratio": Published(
         runs=(
             Run((120, NEVER), (0.7684, 0.8627, 0.8965, 0.9150, 0.9370, 0.9468)),
             Run((240, NEVER), (0.7561, 0.8521, 0.8867, 0.8924, 0.9053, 0.9139)),
         ),
+        epochs=(9.0, 9.7),
+    ),
+    "repeated2_batchbald": Published(
+        runs=(
+            Run((110, 280), (0.7854, 0.8780, 0.9192, 0.9326, 0.9432, 0.9483)),
+            Run((100, 270), (0.7881, 0.9056, 0.9265, 0.9436, 0.9480, 0.9548)),
+            Run((90, 250), (0.8250, 0.9132, 0.9242, 0.9323, 0.9541, 0.9547)),
+            Run((120, 240), (0.8071, 0.8855, 0.9207, 0.9368, 0.9477, 0.9595)),
+            Run((100, 240), (0.7918, 0.9014, 0.9159, 0.9409, 0.9460, 0.9580)),
+            Run((90, 240), (0.7737, 0.8989, 0.9248, 0.9337, 0.9598, 0.9467)),
+        ),
+        epochs=(8.6, 8.9, 9.5, 9.9, 8.4, 9.2),
+    ),
+    "repeated2_bald": Published(
+        runs=(
+            Run((170, NEVER), (0.7671, 0.8407, 0.8628, 0.9016, 0.9339, 0.9358)),
+            Run((230, NEVER), (0.7345, 0.8224, 0.8567, 0.8774, 0.9101, 0.9257)),
+            Run((160, NEVER), (0.7978, 0.8172, 0.8923, 0.8994, 0.9184, 0.9207)),
+            Run((180, NEVER), (0.7577, 0.7831, 0.8734, 0.9056, 0.9192, 0.9367)),
+            Run((170, NEVER), (0.7566, 0.8579, 0.8881, 0.8987, 0.9186, 0.9052)),
+            Run((200, NEVER), (0.7760, 0.8190, 0.8668, 0.9145, 0.9154, 0.9225)),
+        ),
+        epochs=(10.4, 8.7, 9.3, 8.6, 9.2, 8.9),
+    ),
+    "repeated2_random": Published(
+        runs=(
+            Run((180, NEVER), (0.7525, 0.8532, 0.8989, 0.9052, 0.9318, 0.9272)),
+            Run((180, NEVER), (0.7693, 0.8459, 0.8817, 0.9063, 0.9128, 0.9255)),
+            Run((170, NEVER), (0.7966, 0.8577, 0.8867, 0.9212, 0.9178, 0.9254)),
+            Run((160, NEVER), (0.7230, 0.8455, 0.8990, 0.9125, 0.9229, 0.9338)),
+            Run((150, NEVER), (0.7778, 0.8656, 0.9012, 0.9002, 0.9099, 0.9204)),
+            Run((170, NEVER), (0.7713, 0.8519, 0.8900, 0.9019, 0.9186, 0.9303)),
+        ),
+        epochs=(8.4, 9.3, 9.4, 9.7, 10.2, 9.5),
+    ),
+    "repeated5_batchbald": Published(
+        runs=(
+            Run((100, 270), (0.8080, 0.9043, 0.9253, 0.9302, 0.9456, 0.9519)),
+            Run((110, 280), (0.8365, 0.8972, 0.9250, 0.9301, 0.9341, 0.9423)),
+            Run((120, 280), (0.8071, 0.8992, 0.9216, 0.9252, 0.9364, 0.9542)),
+            Run((110, 260), (0.8003, 0.8650, 0.9260, 0.9371, 0.9483, 0.9536)),
+            Run((100, 250), (0.8389, 0.9018, 0.9027, 0.9304, 0.9519, 0.9498)),
+            Run((120, 270), (0.7616, 0.8933, 0.9297, 0.9270, 0.9372, 0.9551)),
+        ),
+        epochs=(9.0, 8.5, 9.2, 10.0, 8.9, 9.8),
+    ),
+    "repeated5_bald": Published(
+        runs=(
+            Run((180, NEVER), (0.7415, 0.8073, 0.8758, 0.8918, 0.8961, 0.8979)),
+            Run((250, NEVER), (0.7513, 0.7455, 0.7980, 0.8777, 0.9034, 0.8844)),
+            Run((NEVER, NEVER), (0.7880, 0.8080, 0.8205, 0.8187, 0.8855, 0.8813)),
+            Run((NEVER, NEVER), (0.7319, 0.7901, 0.8398, 0.8449, 0.8874, 0.8951)),
+            Run((NEVER, NEVER), (0.7469, 0.7829, 0.8135, 0.8163, 0.8570, 0.8744)),
+            Run((NEVER, NEVER), (0.7421, 0.7754, 0.8095, 0.8540, 0.8620, 0.8723)),
+        ),
+        epochs=(9.9, 9.3, 8.5, 10.0, 8.7, 9.4),
+    ),
+    "repeated5_random": Published(
+        runs=(
+            Run((150, NEVER), (0.7782, 0.8723, 0.9099, 0.9067, 0.9207, 0.9293)),
+            Run((150, NEVER), (0.7876, 0.8503, 0.9021, 0.9043, 0.9150, 0.9297)),
+            Run((160, NEVER), (0.7540, 0.8492, 0.8874, 0.9105, 0.9272, 0.9140)),
+            Run((210, NEVER), (0.7549, 0.8408, 0.8705, 0.8937, 0.9004, 0.9219)),
+            Run((190, NEVER), (0.7396, 0.8647, 0.8869, 0.9022, 0.9117, 0.9204)),
+            Run((150, NEVER), (0.8141, 0.8764, 0.9111, 0.9074, 0.9231, 0.9236)),
+        ),
+        epochs=(10.1, 9.5, 10.6, 9.9, 8.4, 9.1),
     ),
     "emnist_batchbald": Published(
         runs=(
@@ -273,6 +353,7 @@ KIRSCH2019 = {
         ),
         thresholds=(0.4, 0.45),
         saturation=0.999,
+        epochs=(4.1, 4.0, 4.0, 4.2, 4.1, 4.1),
     ),
     "emnist_bald": Published(
         runs=(
@@ -285,6 +366,7 @@ KIRSCH2019 = {
         ),
         thresholds=(0.4, 0.45),
         budget=295,
+        epochs=(4.2, 4.1, 4.0, 4.1, 4.3, 4.2),
     ),
     "emnist_random": Published(
         runs=(
@@ -296,5 +378,6 @@ KIRSCH2019 = {
             Run((210, 245), (0.1929, 0.2875, 0.3664, 0.3767, 0.4631, 0.4836)),
         ),
         thresholds=(0.4, 0.45),
+        epochs=(4.1, 4.1, 4.1, 4.0, 4.0, 4.2),
     ),
 }

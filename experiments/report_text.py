@@ -49,6 +49,8 @@ def number(quantity: Quantity, value: float) -> str:
         return "never"
     if quantity.kind == "labels":
         return f"{value:.0f}"
+    if quantity.kind == "epochs":
+        return f"{value:.1f}"
     return f"{100 * value:.1f}" if quantity.kind in ("accuracy", "ece") else f"{value:.3f}"
 
 
@@ -58,6 +60,8 @@ def header(quantity: Quantity) -> str:
         return f"labels to {100 * quantity.at:.0f} %"
     if quantity.kind == "saturation":
         return "I / log K"
+    if quantity.kind == "epochs":
+        return "epochs a round"
     name = {"accuracy": "accuracy in %", "nll": "NLL", "ece": "ECE in %", "brier": "Brier score"}[quantity.kind]
     return f"{name} at {quantity.at:.0f}"
 

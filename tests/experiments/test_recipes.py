@@ -137,6 +137,11 @@ KIRSCH_ARMS = {
     "repeated_random": {"acquisition": "random", **REPEATED, "batch_size": 5},
     "repeated_mean_std": {"acquisition": "mean_std", **REPEATED},
     "repeated_variation_ratio": {"acquisition": "variation_ratio", **REPEATED},
+    **{
+        f"repeated{copies}_{name}": {"acquisition": name, **REPEATED, "repeated": copies}
+        for copies in (2, 5)
+        for name in ("batchbald", "bald", "random")
+    },
     "emnist_batchbald": {**BATCHBALD, **EMNIST},
     "emnist_bald": {**BALD, **EMNIST},
     "emnist_random": {"acquisition": "random", **EMNIST},
@@ -159,6 +164,7 @@ def test_kirschs_recipe():
         ("batchbald_b10_k1000", {"pool_subset": 10_000, "test_samples": 20, "num_configurations": 10_000}),
         ("repeated_batchbald", {"pool_size": 10_000, "num_configurations": 10_000}),
         ("repeated_random", {"pool_size": 10_000, "num_configurations": 10_000, "batch_size": 10}),
+        ("repeated5_bald", {"pool_size": 10_000, "num_configurations": 10_000}),
         ("emnist_batchbald", {"pool_subset": 5_000, "num_configurations": 10_000}),
     ],
 )

@@ -36,7 +36,9 @@ def keep(root: Path, paper: str, variant: str, arm: str, reaches: tuple[tuple[in
     for seed, (to_90, to_95) in enumerate(reaches):
         accuracy = np.interp(labels, [0, to_90, to_95, 10_000], [0.5, 0.9, 0.95, 0.96])
         rounds = pd.DataFrame({"seed": seed, "round": range(len(labels)), "num_labelled": labels, "accuracy": accuracy})
-        rounds.assign(nll=1 - accuracy, ece=0.02, brier=0.3).to_csv(folder / f"seed{seed}.csv", index=False)
+        rounds.assign(nll=1 - accuracy, ece=0.02, brier=0.3, fit_steps=79 * (seed + 4)).to_csv(
+            folder / f"seed{seed}.csv", index=False
+        )
         picks = [(seed, n, pick) for n in range(len(labels) - 1) for pick in range(settings.batch_size)]
         acquired = pd.DataFrame(picks, columns=["seed", "round", "pick"]).assign(row=0, label=0)
         acquired["info_saturation"] = (acquired["pick"] + 1) / settings.batch_size * (0.9 + 0.01 * seed)
@@ -102,6 +104,10 @@ def test_presets_are_rows_of_their_own(root):
     saturation = row(output, "kirsch2019", "batchbald_b10", "cpu", "saturation", 0)
     assert saturation[["q25", "median", "q75"]].tolist() == pytest.approx([0.9, 0.91, 0.92], abs=0.011)
     assert saturation[["published_median"]].tolist() == [0.982]
+    epochs = row(output, "kirsch2019", "batchbald_b10", "cpu", "epochs", 0)
+    assert epochs[["q25", "median", "q75"]].tolist() == [4, 5, 6]
+    assert epochs[["published_min", "published_max"]].tolist() == [6.4, 7.3]
+    assert math.isnan(epochs["seeds_inside"])  # told, not judged
 
 
 def test_the_markdown_is_complete(root, capsys):

@@ -32,8 +32,8 @@ The scripts differ from the text, and from what is done here:
 - Keras initialises by Glorot's scheme, Flax by LeCun's.
 
 --preset cpu ends at 300 labels; the scripts score 2 000 random rows of the pool a round anyway, so nothing else is
-reduced. --preset smoke, to test the code: 2 rounds on 300 rows of digits, 5 epochs, 5 samples. Cost: estimated 10
-minutes a seed to 300 labels on 2 CPU cores, 1.6 hours to 1000; minutes on a GPU.
+reduced. --preset smoke, to test the code: 2 rounds on 300 rows of digits, 5 epochs, 5 samples. Cost: 6 to 8 minutes a
+seed to 300 labels on one CPU core; to 1000 estimated 1.5 hours, and minutes on a GPU.
 
 python -m experiments.gal2017 --preset cpu --arms bald random --seeds 3
 """

@@ -49,8 +49,8 @@ Choices made here:
 samples, not 100, and BatchBALD has 10 000 configurations (whose estimate is still less noisy than the paper's).
 Repeated MNIST: 10 000 images before they are repeated (of 56 928), all copies of all offered, and b = 10 for Random,
 too. EMNIST: 5 000 rows offered. --preset smoke, to test the code: 2 rounds on 200 rows of digits with a tiny MLP, 20
-steps and 5 samples. Cost: on 2 CPU cores estimated 12 minutes a seed with b = 10, 40 minutes with the paper's recipe;
-on a GPU minutes for all seeds.
+steps and 5 samples. Cost: on one CPU core 13 to 18 minutes a seed with b = 10, 53 minutes with BatchBALD and the
+paper's recipe; on a GPU, estimated, minutes for all seeds.
 
 python -m experiments.kirsch2019 --preset cpu --arms batchbald_b10 bald_b10 --seeds 3
 """

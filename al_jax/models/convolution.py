@@ -273,7 +273,12 @@ def _patches(x: Array, kernel_shape: Sequence[int], window: Window) -> list[Arra
     seen = [lax.slice_in_dim(x, j, j + (width - 1) * across + 1, across, 2) for j in range(kernel_shape[1])]
     strips = jnp.concatenate(seen, axis=-1)
     rows = [lax.slice_in_dim(strips, i, i + (height - 1) * down + 1, down) for i in range(kernel_shape[0])]
-    return rows if strips.shape[-1] >= ROW else [jnp.concatenate(rows, axis=-1)]
+    return [jnp.concatenate(rows, axis=-1)] if _is_thin(kernel_shape) else rows
+
+
+def _is_thin(kernel_shape: Sequence[int]) -> bool:
+    """Whether a row of the kernel is too small for a matrix of its own."""
+    return kernel_shape[1] * kernel_shape[2] < ROW
 
 
 def _output_size(shape: Sequence[int], kernel_shape: Sequence[int], window: Window) -> tuple[int, int]:
@@ -288,9 +293,8 @@ def _output_size(shape: Sequence[int], kernel_shape: Sequence[int], window: Wind
 def _chunk(x: Array, kernel_shape: Sequence[int], window: Window) -> int:
     """Images whose patches, or those of a row of the kernel, fill `PATCH_BYTES`, and at most all."""
     height, width = _output_size(x.shape, kernel_shape, window)
-    seen = kernel_shape[1] * x.shape[3]
-    of_position = seen if seen >= ROW else seen * kernel_shape[0]
-    of_image = height * width * of_position * x.dtype.itemsize
+    together = kernel_shape[0] if _is_thin(kernel_shape) else 1
+    of_image = height * width * together * kernel_shape[1] * kernel_shape[2] * x.dtype.itemsize
     return max(1, min(len(x), PATCH_BYTES // max(of_image, 1)))
 
 

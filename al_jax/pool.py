@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from al_jax import parallel
+from al_jax.mesh import chunking, fetch, joined, own_part
 from al_jax.types import Acquisition, Inputs, PRNGKey, Round
 
 BLOCK = 1 << 16
@@ -34,20 +34,20 @@ def stream(
     """`function(x [c, ...], rows [c])` over `inputs[rows]`, chunk by chunk, its results joined along the leading axis.
 
     Every chunk has the same size (the last is filled by repeating rows, and the surplus dropped): XLA's results differ
-    in the last bits between sizes. With a mesh (within `parallel.on_mesh`) each device takes whole chunks, and all get
+    in the last bits between sizes. With a mesh (within `mesh.on_mesh`) each device takes whole chunks, and all get
     all results; `placed` says that `inputs` is this device's part (`parallel.place_rows`) and `rows` all, in order.
     """
-    size, chunks = parallel.chunking(len(rows), chunk_size, 1 if mesh is None else mesh.size)
+    size, chunks = chunking(len(rows), chunk_size, 1 if mesh is None else mesh.size)
     padded = rows[jnp.arange(chunks * size) % len(rows)].reshape(chunks, size)
     if mesh is not None:
-        padded = parallel.own_part(padded, mesh)
+        padded = own_part(padded, mesh)
     if placed:
         x = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), inputs)
         found = jax.lax.map(lambda chunk: function(*chunk), (x, padded))
     else:
         found = jax.lax.map(lambda chunk: function(jax.tree.map(lambda leaf: leaf[chunk], inputs), chunk), padded)
     if mesh is not None:
-        found = parallel.joined(found)
+        found = joined(found)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[: len(rows)], found)
 
 
@@ -125,7 +125,7 @@ def candidates(
     def over(function: Callable[[Inputs, Array], Any], rows: Array) -> Any:
         if mesh is None or len(rows) == len(available):
             return stream(function, inputs, rows, chunk_size, mesh, placed=mesh is not None)
-        fetched = parallel.fetch(inputs, rows)
+        fetched = fetch(inputs, rows)
         places = jnp.arange(len(rows))
         return stream(lambda x, places: function(x, rows[places]), fetched, places, chunk_size, mesh)
 

@@ -76,7 +76,7 @@ def al_jax(network: str, options: Options, native: bool = False) -> dict[str, fl
 
     import al_jax.models.convolution as fast
     from al_jax.acquisitions import bald
-    from al_jax.chunks import automatic
+    from al_jax.engine.chunks import automatic
     from al_jax.likelihood import categorical
     from al_jax.pool import stream
     from al_jax.posteriors import mc_dropout

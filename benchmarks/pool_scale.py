@@ -94,12 +94,12 @@ def measure(point: Point, options: Options, path: Path, coordinator: str, index:
     import jax.numpy as jnp
     import optax
 
-    from al_jax import parallel, processes
     from al_jax.acquisitions import bald, batchbald, prefilter, top_k
-    from al_jax.compiled import Compiled, compile_cycle
-    from al_jax.cycle import cycle, steps
     from al_jax.data import Dataset
-    from al_jax.host_pool import compile_host_pool
+    from al_jax.engine import parallel, processes
+    from al_jax.engine.compiled import Compiled, compile_cycle
+    from al_jax.engine.cycle import cycle, steps
+    from al_jax.engine.host_pool import compile_host_pool
     from al_jax.likelihood import categorical
     from al_jax.models import MLP
     from al_jax.posteriors import mc_dropout

@@ -11,12 +11,12 @@ import numpyro.distributions as dist
 import optax
 from numpyro.infer import autoguide
 
-from al_jax import acquisitions, augmentation, models, posteriors
+from al_jax import acquisitions, models, posteriors
 from al_jax.acquisitions import regression
 from al_jax.data import Dataset
 from al_jax.errors import unknown
 from al_jax.likelihood import categorical, gaussian
-from al_jax.training import Training, l2
+from al_jax.training import Training, augmentation, l2
 from al_jax.types import Acquisition, Likelihood, Posterior
 from experiments import as_published
 from experiments.config import AcquisitionConfig, Config, PosteriorConfig, TrainingConfig

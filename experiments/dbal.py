@@ -5,7 +5,7 @@ python -m experiments.dbal --dataset digits --acquisition bald --posterior mc_dr
 
 import dataclasses
 
-from al_jax import store
+from al_jax.campaign import store
 from experiments import runner
 from experiments.config import Config
 from experiments.dry_run import print_costs

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
-from al_jax import chunks
+from al_jax.engine import chunks
 from al_jax.models.forward import num_rows
 from al_jax.types import Data, Labelled
 from experiments.config import Config, TrainingConfig

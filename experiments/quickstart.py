@@ -9,7 +9,7 @@ import dataclasses
 
 import pandas as pd
 
-from al_jax import store
+from al_jax.campaign import store
 from experiments import runner
 from experiments.config import Config
 from experiments.dry_run import print_costs

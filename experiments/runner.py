@@ -15,11 +15,12 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
-from al_jax import campaign, parallel, plots, processes, results, store
-from al_jax.campaign import Campaign
-from al_jax.compiled import full_buffer
+from al_jax import campaign, plots, results
+from al_jax.campaign import Campaign, store
 from al_jax.data import Dataset
-from al_jax.host_pool import check_pool_is_not_read
+from al_jax.engine import parallel, processes
+from al_jax.engine.compiled import full_buffer
+from al_jax.engine.host_pool import check_pool_is_not_read
 from al_jax.types import Acquisition, Posterior
 from experiments import builders
 from experiments.config import Config

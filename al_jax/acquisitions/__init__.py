@@ -1,9 +1,9 @@
 """Acquisition functions: pointwise scores, the combinators that lift them, and methods that choose whole batches."""
 
 from al_jax.acquisitions.acquire import acquire
-from al_jax.acquisitions.batchbald import batchbald
-from al_jax.acquisitions.core_set import core_set
-from al_jax.acquisitions.epig import epig
+from al_jax.acquisitions.draws.batchbald import batchbald
+from al_jax.acquisitions.draws.epig import epig
+from al_jax.acquisitions.features.core_set import core_set
 from al_jax.acquisitions.prefilter import prefilter
 from al_jax.acquisitions.random import random
 from al_jax.acquisitions.scores import (

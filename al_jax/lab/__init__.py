@@ -9,7 +9,8 @@ from al_jax.lab.check import CheckError, check
 from al_jax.lab.compare import compare
 from al_jax.lab.comparison import Comparison
 from al_jax.lab.inspect import Inspection, inspect
-from al_jax.lab.labelling import Labelling, label, labelling
+from al_jax.lab.label import label
+from al_jax.lab.labelling import Labelling, labelling
 from al_jax.lab.replay import Replay, replay
 from al_jax.lab.surface import Surface, surface
 from al_jax.lab.tasks import TASKS, Task, cnn, lenet, mlp, task

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from al_jax.store import StoreError
+from al_jax.campaign.store import StoreError
 
 
 class Answers(NamedTuple):

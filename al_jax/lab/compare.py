@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from al_jax import campaign, store
+from al_jax import campaign
 from al_jax.acquisitions import top_k
+from al_jax.campaign import store
 from al_jax.lab import recorded, stored
 from al_jax.lab.check import CheckError, check_usable, explained
 from al_jax.lab.comparison import Comparison, compared

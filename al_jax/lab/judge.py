@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from al_jax import campaign, parallel
+from al_jax import campaign
 from al_jax.acquisitions import batchbald
-from al_jax.cycle import Begun, keys, steps
 from al_jax.data.dataset import take
+from al_jax.engine import parallel
+from al_jax.engine.cycle import Begun, keys, steps
 from al_jax.information import log_marginal, mutual_information
 from al_jax.lab.recorded import Ready, Snapshot, splits
 from al_jax.likelihood import categorical
+from al_jax.mesh import one_by_one_on_cpu
 from al_jax.pool import candidates
 from al_jax.types import Acquisition, Data, Inputs, Labelled, Pool
 
@@ -53,7 +55,7 @@ def judge(
 
     def compile_once(name: str, function: Callable, mapped: tuple[bool, ...], *args: Any) -> Any:
         if name not in compiled:
-            one_by_one = parallel.one_by_one_on_cpu(function)
+            one_by_one = one_by_one_on_cpu(function)
             compiled[name] = parallel.compile_over_seeds(one_by_one, layout, mapped, *args)
         return compiled[name](*args)
 

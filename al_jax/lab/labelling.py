@@ -15,13 +15,13 @@ import jax
 import numpy as np
 import pandas as pd
 
-from al_jax import campaign, parallel
+from al_jax import campaign
 from al_jax.campaign import Campaign, Proposed
+from al_jax.campaign.records import Settings
+from al_jax.campaign.store import Store, StoreError, finished, open_store, wait
 from al_jax.data import Dataset
 from al_jax.data.dataset import HostInputs, num_classes, take
 from al_jax.lab.answers import Answers, append, class_number, left_in, read, waiting
-from al_jax.records import Settings
-from al_jax.store import Store, StoreError, finished, open_store, wait
 from al_jax.types import Acquisition, Likelihood, Posterior
 
 UNKNOWN = -1
@@ -249,22 +249,3 @@ def _checksum(tree: Any) -> str:
 
 def _listed(values: Any) -> list[Any]:
     return [values] if np.ndim(values) == 0 else list(values)
-
-
-def label(labelling: Labelling, show: Callable[[Any], str] | None = None) -> None:
-    """Show the rows that are asked for in a notebook, with a button for each class, Skip and Undo, up to the budget.
-
-    Every click is on the disk at once; run the cell again, or open the folder in a new kernel, to go on. `show` makes
-    HTML of one row of the inputs; by default images are shown as such, other values as a table or a line.
-    ImportError, with the remedy, without ipywidgets.
-    """
-    try:
-        from IPython.display import display
-
-        from al_jax.lab.widget import Labeller
-    except ModuleNotFoundError as error:
-        raise ImportError("lab.label needs ipywidgets: pip install 'al_jax[notebook]'") from error
-    parallel.enable_compilation_cache()
-    labeller = Labeller(labelling, show)
-    display(labeller)
-    labeller.go_on()

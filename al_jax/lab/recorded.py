@@ -11,15 +11,16 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from al_jax import campaign, chunks, parallel
+from al_jax import campaign
 from al_jax.campaign import Campaign
-from al_jax.compiled import full_buffer
+from al_jax.campaign.records import Settings
+from al_jax.campaign.store import Store
 from al_jax.data import Dataset
 from al_jax.data.dataset import num_classes
+from al_jax.engine import chunks, parallel
+from al_jax.engine.compiled import full_buffer
 from al_jax.lab.show import Report
 from al_jax.lab.tasks import Task, task
-from al_jax.records import Settings
-from al_jax.store import Store
 from al_jax.types import Acquisition, Labelled, Posterior
 
 

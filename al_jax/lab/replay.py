@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from al_jax import plots, results, store
+from al_jax import plots, results
+from al_jax.campaign import store
 from al_jax.data.dataset import num_classes
 from al_jax.errors import unknown
 from al_jax.lab import recorded, stored

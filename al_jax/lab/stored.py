@@ -21,8 +21,10 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from al_jax import acquisitions, campaign, parallel, store
+from al_jax import acquisitions, campaign
+from al_jax.campaign import store
 from al_jax.data import Dataset
+from al_jax.engine import parallel
 from al_jax.lab import recorded
 from al_jax.lab.recorded import Ready, Recorded
 from al_jax.lab.show import Report

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from al_jax import campaign, plots
 from al_jax.acquisitions import random, top_k
-from al_jax.cycle import Begun, State, Steps, keys, steps
+from al_jax.engine.cycle import Begun, State, Steps, keys, steps
 from al_jax.information import log_marginal, mutual_information
 from al_jax.lab import recorded
 from al_jax.lab.check import check_usable, name_of

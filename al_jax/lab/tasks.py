@@ -10,12 +10,12 @@ import numpy as np
 import optax
 
 from al_jax import data
+from al_jax.campaign.records import Settings
 from al_jax.data import Dataset
 from al_jax.errors import unknown
 from al_jax.likelihood import categorical
 from al_jax.models import MLP, BatchBALDCNN, LeNet
 from al_jax.posteriors import mc_dropout
-from al_jax.records import Settings
 from al_jax.training import Training
 from al_jax.types import Posterior
 

@@ -44,7 +44,7 @@ class Curvature(NamedTuple):
     basis: tuple[Array, ...]
 
 
-class Gaussian(NamedTuple):
+class WeightGaussian(NamedTuple):
     """N(mode, (curvature + precision)^-1) over weights [D, C]."""
 
     mode: Float[Array, "D C"]
@@ -63,7 +63,7 @@ def rotated(curvature: Curvature, coordinates: Float[Array, "D C"], inverse: boo
         return basis[0] @ coordinates @ basis[1].T
 
 
-def whitened(gaussian: Gaussian, noise: Float[Array, "D C"]) -> Float[Array, "D C"]:
+def whitened(gaussian: WeightGaussian, noise: Float[Array, "D C"]) -> Float[Array, "D C"]:
     """The weights that standard normal `noise` stands for: mode + covariance^(1/2) noise.
 
     The symmetric root is a smooth function of the matrix. Its eigenvectors are not, where eigenvalues agree, as with
@@ -171,7 +171,7 @@ def log_evidence(
 
 def fit_gaussian(
     likelihood: Likelihood, rows: Rows, start: Float[Array, "D C"], structure: Structure, precision: float | None
-) -> tuple[Gaussian, Float[Array, ""]]:
+) -> tuple[WeightGaussian, Float[Array, ""]]:
     """Laplace's approximation and its log evidence; `precision` None is the prior's best from 1e-3 to 1e3, to 2 %."""
 
     def at(exponent: Array, start: Array) -> tuple[Array, Array]:
@@ -196,4 +196,4 @@ def fit_gaussian(
         best, mode = jnp.log10(jnp.asarray(precision, start.dtype)), start
     mode, evidence = at(best, mode)
     curvature = diagonalised(gauss_newton(likelihood, rows, mode, structure), mode.shape)
-    return Gaussian(mode, curvature, 10.0**best), evidence
+    return WeightGaussian(mode, curvature, 10.0**best), evidence

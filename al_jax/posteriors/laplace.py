@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from al_jax.mesh import one_by_one_on_cpu
 from al_jax.models.forward import Outputs
 from al_jax.models.last_layer import Path, forward_split, last_layer, replaced, stacked
-from al_jax.parallel import one_by_one_on_cpu
 from al_jax.posteriors.curvature import (
     Curvature,
-    Gaussian,
     Rows,
     Structure,
+    WeightGaussian,
     fit_gaussian,
     whitened,
 )
@@ -27,7 +27,7 @@ class State(NamedTuple):
     """The network, with the mode in its last layer, and the Gaussian over that layer's weights."""
 
     params: Any
-    gaussian: Gaussian
+    gaussian: WeightGaussian
 
 
 def laplace(
@@ -66,10 +66,10 @@ def laplace(
         rows, columns = weights.shape
         sides = {"full": (rows * columns,), "kron": (rows, columns), "diag": ()}[structure]
         flat = Curvature(jnp.zeros_like(weights), tuple(jnp.eye(side) for side in sides))
-        return State(params, Gaussian(weights, flat, jnp.asarray(prior_precision or 1.0)))
+        return State(params, WeightGaussian(weights, flat, jnp.asarray(prior_precision or 1.0)))
 
     @one_by_one_on_cpu
-    def approximated(rows: Any, start: Array) -> tuple[Gaussian, Array]:
+    def approximated(rows: Any, start: Array) -> tuple[WeightGaussian, Array]:
         return fit_gaussian(likelihood, rows, start, structure, prior_precision)
 
     def fit(key: PRNGKey, state: State, data: Data) -> tuple[State, dict[str, Array]]:

@@ -12,9 +12,9 @@ from jaxtyping import Array, Float
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
+from al_jax.mesh import one_by_one_on_cpu
 from al_jax.models.forward import forward, forward_rows, init_params
 from al_jax.models.last_layer import last_layer, replaced, stacked
-from al_jax.parallel import one_by_one_on_cpu
 from al_jax.posteriors.curvature import fit_gaussian, negative_log_likelihood, whitened
 from al_jax.posteriors.laplace import last_rows, predict_last
 from al_jax.posteriors.point import point

@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 from command_line import contents, finish, kill_when, only_run
 
-from al_jax import campaign, store
+from al_jax import campaign
+from al_jax.campaign import store
 from experiments import builders, datasets, dbal, runner
 from experiments import config as configs
 from experiments.config import Config

@@ -12,12 +12,20 @@ import pytest
 from command_line import only_run
 from scipy import stats
 
-from al_jax import store
+from al_jax.campaign import store
 from al_jax.types import Predictions
 from experiments import posterior_quality as quality
-from experiments.posterior_measures import Beliefs, beliefs, compare, exact_beliefs
-from experiments.posterior_references import NOISE, POSTERIORS, PRESETS, TASKS, applies, exact_weights, joint_rows
-from experiments.posterior_tables import MEASURES
+from experiments.posterior_quality.measures import Beliefs, beliefs, compare, exact_beliefs
+from experiments.posterior_quality.references import (
+    NOISE,
+    POSTERIORS,
+    PRESETS,
+    TASKS,
+    applies,
+    exact_weights,
+    joint_rows,
+)
+from experiments.posterior_quality.tables import MEASURES
 
 SIZES = dataclasses.replace(PRESETS["smoke"], pool=30, test=40, joint_batches=20, near=2)
 LINEAR, SOFTMAX = TASKS["linear"], TASKS["softmax"]

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from command_line import finish, only_run
 
-from al_jax import processes
+from al_jax.engine import processes
 from experiments import runner
 from experiments.runner import RunOptions
 

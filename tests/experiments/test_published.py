@@ -1,7 +1,7 @@
 """The authors' runs as transcribed, against the recipe tables of the papers and against themselves."""
 
-from experiments.papers import GAL, KIRSCH, PAPERS
-from experiments.published import NEVER
+from experiments.published.runs import NEVER
+from experiments.reproduction.papers import GAL, KIRSCH, PAPERS
 
 
 def test_every_arm_is_in_one_table():

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from command_line import contents, finish, kill_when, only_run
 
-from al_jax import campaign, store
+from al_jax import campaign
+from al_jax.campaign import store
 from al_jax.results import paired_difference
 from experiments import quickstart
 

@@ -11,13 +11,14 @@ import pytest
 from test_images import PREPARED
 
 from al_jax.data import load, original_rows, tfds_rows
-from experiments import beluch2018, builders, gal2017, kirsch2019
+from experiments import builders
 from experiments import config as configs
-from experiments.beluch2018 import Beluch2018
 from experiments.config import Config
 from experiments.datasets import build_dataset, original_pool
-from experiments.gal2017 import Gal2017
-from experiments.kirsch2019 import Kirsch2019
+from experiments.recipes import beluch2018, gal2017, kirsch2019
+from experiments.recipes.beluch2018 import Beluch2018
+from experiments.recipes.gal2017 import Gal2017
+from experiments.recipes.kirsch2019 import Kirsch2019
 
 NO_DATA = pytest.mark.skipif(not PREPARED.is_dir(), reason="no ../shared/tfds: the real data sets are not here")
 

@@ -13,14 +13,15 @@ import pandas as pd
 import pytest
 from command_line import ROOT
 
-from al_jax.store import StoreError
-from experiments import beluch2018, comparison, gal2017, kept, kirsch2019, report, report_text, study
-from experiments.comparison import Quantity, chance_inside, place
+from al_jax.campaign.store import StoreError
 from experiments.config import Config
-from experiments.papers import BELUCH, KIRSCH, PAPERS
-from experiments.published import NEVER
-from experiments.report import Report
-from experiments.study import Study
+from experiments.published.runs import NEVER
+from experiments.recipes import beluch2018, gal2017, kirsch2019
+from experiments.reproduction import comparison, kept, report, study, text
+from experiments.reproduction.comparison import Quantity, chance_inside, place
+from experiments.reproduction.papers import BELUCH, KIRSCH, PAPERS
+from experiments.reproduction.report import Report
+from experiments.reproduction.study import Study
 
 STUDIES: dict[str, Any] = {"gal2017": gal2017, "kirsch2019": kirsch2019, "beluch2018": beluch2018}
 KINDS: dict[str, type[Study]] = {paper.name: paper.study for paper in PAPERS}
@@ -45,7 +46,7 @@ def keep(root: Path, paper: str, variant: str, arm: str, reaches: tuple[tuple[in
         acquired.to_csv(folder / f"acquired_seed{seed}.csv", index=False)
     run = {
         "seeds": list(range(len(reaches))),
-        "command": "python -m experiments.gal2017",
+        "command": "python -m experiments.recipes.gal2017",
         "hours": 0.5 * len(reaches),
         "stopped": {},
         "environment": {"devices": 2, "device_kind": "cpu"},
@@ -139,7 +140,7 @@ def test_a_figure_has_a_panel_for_what_was_run(root):
     assert (output / "gal2017.png").stat().st_size > 20_000
     assert not (output / "beluch2018.png").exists()
     found = comparison.collect(root, KIRSCH)
-    drawn = report.report_figure.figure(KIRSCH, found)
+    drawn = report.figure.figure(KIRSCH, found)
     assert [axes.get_title(loc="left") for axes in drawn.axes] == ["MNIST; preset cpu", "MNIST; preset paper"]
     (axes, _) = drawn.axes
     (line,) = [line for line in axes.get_lines() if line.get_label() == "batchbald_b10 (3 seeds)"]
@@ -156,7 +157,7 @@ def test_calibration_is_in_tables_and_figure(tmp_path):
     assert math.isnan(nll["published_median"])
     text = (output / "reproductions.md").read_text()
     assert "| NLL at 300 | ECE in % at 100 | ECE in % at 300 | Brier score at 100 |" in text
-    drawn = report.report_figure.figure(BELUCH, comparison.collect(tmp_path / "kept", BELUCH))
+    drawn = report.figure.figure(BELUCH, comparison.collect(tmp_path / "kept", BELUCH))
     assert len(drawn.axes) == 4
 
 
@@ -190,10 +191,10 @@ def test_chance_alone_is_sometimes_outside(runs, seeds):
 
 
 def test_numbers_are_written_as_people_read_them():
-    assert report_text.number(Quantity("labels", 0.9), math.inf) == "never"
-    assert report_text.spread(Quantity("labels", 0.9), 90, 90, 90) == "90"
-    assert report_text.spread(Quantity("accuracy", 100), 0.8012, 0.85, math.nan) == "85.0 [80.1, nan]"
-    assert report_text.header(Quantity("labels", 0.45)) == "labels to 45 %"
+    assert text.number(Quantity("labels", 0.9), math.inf) == "never"
+    assert text.spread(Quantity("labels", 0.9), 90, 90, 90) == "90"
+    assert text.spread(Quantity("accuracy", 100), 0.8012, 0.85, math.nan) == "85.0 [80.1, nan]"
+    assert text.header(Quantity("labels", 0.45)) == "labels to 45 %"
 
 
 @pytest.mark.parametrize("name", ["cpu", "paper,max_labels=60", "paper,initial=balanced", "cpu,max_labels=60"])
@@ -270,7 +271,7 @@ def test_the_command_ends_in_one_sentence(root):
     command = [
         sys.executable,
         "-m",
-        "experiments.report",
+        "experiments.reproduction.report",
         "--results",
         str(root),
         "--output",

@@ -14,11 +14,13 @@ from command_line import contents
 from jax.experimental.compilation_cache import compilation_cache
 
 from al_jax import campaign, data
-from al_jax.store import StoreError
-from experiments import beluch2018, gal2017, kept, kirsch2019, runner, study
+from al_jax.campaign.store import StoreError
+from experiments import runner
 from experiments.config import Config, changed
 from experiments.datasets import build_dataset, original_pool
-from experiments.study import Study, StudyOptions
+from experiments.recipes import beluch2018, gal2017, kirsch2019
+from experiments.reproduction import kept, study
+from experiments.reproduction.study import Study, StudyOptions
 
 TINY = changed(Config(), hidden=(4,), steps=4, num_samples=2, batch_size=10, max_labels=40, chunk_size=200)
 ARMS = {"bald": TINY}
@@ -70,7 +72,10 @@ def test_every_seed_leaves_small_tables_and_how_they_came_about(finished: Path) 
     assert acquired["row"].tolist() == original_pool(TINY.data)[done.acquired["row"]].tolist()
     assert (data.load("digits").labels[acquired["row"]] == acquired["label"]).all()
     run_of_seed = here.runs[1]
-    assert run_of_seed["command"] == "python -m experiments.tiny --preset smoke --arms bald --seeds 1 --first-seed 1"
+    assert (
+        run_of_seed["command"]
+        == "python -m experiments.recipes.tiny --preset smoke --arms bald --seeds 1 --first-seed 1"
+    )
     assert run_of_seed["environment"]["platform"] == "cpu"
     text = (folder / "run.json").read_text()
     assert str(Path.home()) not in text

@@ -12,9 +12,9 @@ from conftest import tiny
 
 from al_jax import acquisitions as aq
 from al_jax import campaign, lab, plots, results
+from al_jax.campaign.records import Settings
 from al_jax.lab import recorded, stored
 from al_jax.lab.compare import check_scores
-from al_jax.records import Settings
 
 SETTINGS = Settings(initial_labels=6, batch_size=4, max_labels=17, num_samples=4, seed_block=2)
 BASELINES = ["random", "entropy", "bald", "batchbald"]

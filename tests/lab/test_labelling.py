@@ -16,13 +16,14 @@ from conftest import tiny
 from al_jax import acquisitions as aq
 from al_jax import campaign
 from al_jax.campaign import Settings
+from al_jax.campaign.store import StoreError
 from al_jax.data import load
 from al_jax.lab.answers import read
-from al_jax.lab.labelling import Labelling, label, labelling
+from al_jax.lab.label import label
+from al_jax.lab.labelling import Labelling, labelling
 from al_jax.likelihood import categorical
 from al_jax.models import MLP
 from al_jax.posteriors import point
-from al_jax.store import StoreError
 from al_jax.training import Training
 
 pytestmark = pytest.mark.usefixtures("compiled_once")

@@ -1,0 +1,1 @@
+"""Methods that look at the K draws of every row."""

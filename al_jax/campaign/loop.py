@@ -1,0 +1,342 @@
+"""The active-learning loop: rounds over seeds, an oracle, checkpoints, tables."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from al_jax.acquisitions.draws.batchbald import SATURATED
+from al_jax.campaign.checkpoint import pack, unpack
+from al_jax.campaign.records import Record, Settings, complete, finite, stopped, tables
+from al_jax.campaign.store import Store, last_round, log_start, save, wait, write_json, write_table
+from al_jax.data import Dataset, check, initial_rows
+from al_jax.engine import chunks, parallel
+from al_jax.engine.compiled import Compiled, compile_cycle
+from al_jax.engine.cycle import State, cycle, steps
+from al_jax.engine.host_pool import compile_host_pool
+from al_jax.engine.parallel import Layout
+from al_jax.engine.processes import on_first
+from al_jax.likelihood import categorical
+from al_jax.models.forward import num_rows
+from al_jax.types import Acquisition, Likelihood, Posterior, RoundInfo
+
+DEFAULT_CHUNK = 128  # where the network is not known
+
+Oracle = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""`rows [S, B] -> (labels [S, B], answered bool [S, B])`; rows that are not answered stay in the pool."""
+
+
+class Proposed(NamedTuple):
+    """A round that waits for the labels of its rows."""
+
+    round: int
+    wanted: np.ndarray  # bool [S, B] which of `info.rows [S, B]` are to be labelled
+    info: RoundInfo  # on the host, [S, ...]
+    state: Callable[[], State]  # after the fit, fetched to the host, [S, ...]
+
+
+class Campaign(NamedTuple):
+    """What a campaign leaves: tidy tables, and per-seed states with a leading axis for seeds.
+
+    rounds: a row per (seed, round): num_labelled, metrics, `fit_*`, `info_*`, seconds. acquired: a row per acquired
+    row: seed, round, pick, row, score, label. stopped: why the seeds that diverged were stopped. finished: False when
+    `max_hours` ended it between two rounds.
+    """
+
+    rounds: pd.DataFrame
+    acquired: pd.DataFrame
+    stopped: dict[int, str]
+    compile_seconds: float
+    state: State | None = None  # None when the run was read from disk
+    finished: bool = True
+
+
+def validate(dataset: Dataset, settings: Settings) -> Dataset:
+    """The data set, checked, with NumPy leaves.
+
+    ValueError, naming the argument, its value and what was expected, unless `settings` fit this data set; `start_rows`
+    and `programs` refuse the rest.
+    """
+    dataset = check(dataset)
+    pool = num_rows(dataset.inputs)
+    for name, low in {"seeds": 1, "seed_block": 1, "first_seed": 0}.items():
+        if getattr(settings, name) < low:
+            raise ValueError(f"{name}={getattr(settings, name)}: expected at least {low}")
+    if settings.chunk_size is not None and settings.chunk_size < 1:
+        raise ValueError(f"chunk_size={settings.chunk_size}: expected at least 1")
+    if settings.mode not in ("replicas", "pool"):
+        raise ValueError(f"mode={settings.mode!r}: expected 'replicas' or 'pool'")
+    if settings.pool_on not in ("device", "host"):
+        raise ValueError(f"pool_on={settings.pool_on!r}: expected 'device' or 'host'")
+    if not 0 <= settings.initial_labels <= pool:
+        raise ValueError(f"initial_labels={settings.initial_labels}: expected 0 to {pool}, the rows of the pool")
+    if not settings.initial_labels <= settings.max_labels <= pool:
+        raise ValueError(
+            f"max_labels={settings.max_labels}: expected {settings.initial_labels} (initial_labels) to {pool}, the "
+            f"rows of the pool of {dataset.name}"
+        )
+    left = pool - settings.initial_labels
+    if settings.batch_size > max(left, 1):
+        raise ValueError(f"batch_size={settings.batch_size}: only {left} rows are left to acquire")
+    subset = settings.pool_subset
+    if subset is not None and not settings.batch_size <= subset <= pool:
+        raise ValueError(
+            f"pool_subset={subset}: expected {settings.batch_size} (batch_size) to {pool}, the rows of the pool"
+        )
+    return dataset
+
+
+def start_rows(dataset: Dataset, settings: Settings, initial: np.ndarray | None = None) -> np.ndarray:
+    """Initial rows int32 [S, initial_labels] of all seeds: those given, or drawn.
+
+    ValueError as of `initial_rows`, and unless the given ones are distinct pool rows of that shape.
+    """
+    size, classes = settings.initial_labels, dataset.num_classes
+    if initial is not None:
+        given, rows = np.asarray(initial), len(dataset.labels)
+        if given.shape != (settings.seeds, size) or not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(f"initial={given.dtype}{list(given.shape)}: expected integers [{settings.seeds}, {size}]")
+        for of_seed in given:
+            distinct, counts = np.unique(of_seed, return_counts=True)
+            wrong = distinct[(distinct < 0) | (distinct >= rows) | (counts > 1)]
+            if len(wrong):
+                raise ValueError(f"initial has the row {wrong[0]}: expected distinct rows from 0 to {rows - 1}")
+        return given.astype(np.int32)
+    seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
+    return np.stack([initial_rows(seed, dataset.labels, size, classes, settings.balanced) for seed in seeds])
+
+
+def programs(
+    posterior: Posterior,
+    acquisition: Acquisition,
+    settings: Settings,
+    likelihood: Likelihood | None = None,
+    layout: Layout | None = None,
+) -> Any:
+    """The `Cycle` that these settings ask for, or its `Steps` with the pool on the host; ValueError as of `cycle`."""
+    build: Callable[..., Any] = steps if settings.pool_on == "host" else cycle
+    return build(
+        posterior,
+        acquisition,
+        likelihood or categorical(),
+        batch_size=settings.batch_size,
+        num_samples=settings.num_samples,
+        max_labels=settings.max_labels,
+        test_samples=settings.test_samples,
+        chunk_size=settings.chunk_size or DEFAULT_CHUNK,
+        pool_subset=settings.pool_subset,
+        warm_start=settings.warm_start,
+        evaluate=settings.evaluate,
+        mesh=layout.mesh if layout is not None and layout.mode == "pool" else None,
+    )
+
+
+def layout_of(settings: Settings, devices: Sequence[jax.Device] | None = None) -> Layout:
+    """How these settings use `devices` of all processes, by default all there are."""
+    devices = parallel.devices() if devices is None else devices
+    if settings.mode == "pool":
+        chunk_size = settings.chunk_size or DEFAULT_CHUNK
+        return parallel.pool_layout(settings.seeds, settings.seed_block, chunk_size, devices)
+    local = [device for device in devices if device.process_index == jax.process_index()]
+    return parallel.layout(settings.seeds, settings.seed_block, local)
+
+
+def run(
+    posterior: Posterior,
+    acquisition: Acquisition,
+    dataset: Dataset,
+    settings: Settings | None = None,
+    *,
+    likelihood: Likelihood | None = None,
+    method: str = "campaign",
+    initial: np.ndarray | None = None,
+    oracle: Oracle | None = None,
+    results: Store | None = None,
+    console: Console | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    max_hours: float | None = None,
+) -> Campaign:
+    """Run a campaign over all seeds: `propose` and `absorb` are compiled once each, before the first round.
+
+    Args:
+      likelihood: the one given to `posterior`; `categorical()` by default.
+      method: name of the campaign in its tables and beside the progress bar.
+      initial: pool rows int [S, initial_labels] that are labelled at the start, instead of random ones.
+      oracle: answers for proposed rows; by default the labels of `dataset`. Of several processes only process 0 asks.
+      results: from `open_store`: every round is checkpointed there, and a run that was killed continues.
+      console: where the progress bar goes; None shows none.
+      devices: of all processes, from `parallel.devices`; by default all there are.
+      max_hours: end after the round in which they are over; with `results` the run can then be continued.
+
+    A seed whose training diverges is stopped there and keeps its earlier rounds; the others finish.
+    ValueError names what cannot work before anything is compiled; RuntimeError when the oracle answers nothing at all.
+    """
+    options: dict[str, Any] = {"likelihood": likelihood, "method": method, "initial": initial, "results": results}
+    options |= {"console": console, "devices": devices, "max_hours": max_hours}
+    loop = rounds(posterior, acquisition, dataset, settings, **options)
+    try:
+        proposed = next(loop)
+        while True:
+            rows = np.asarray(proposed.info.rows)
+            if oracle is None:
+                answers = np.asarray(dataset.labels)[rows], proposed.wanted
+            else:
+                answers = on_first(functools.partial(oracle, rows))
+            proposed = loop.send(answers)
+    except StopIteration as end:
+        return end.value
+
+
+def rounds(
+    posterior: Posterior,
+    acquisition: Acquisition,
+    dataset: Dataset,
+    settings: Settings | None = None,
+    *,
+    likelihood: Likelihood | None = None,
+    method: str = "campaign",
+    initial: np.ndarray | None = None,
+    results: Store | None = None,
+    console: Console | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    max_hours: float | None = None,
+) -> Generator[Proposed, tuple[np.ndarray, np.ndarray], Campaign]:
+    """`run` turned inside out, for whoever labels in their own time: yields each round that needs labels.
+
+    Send `(labels [S, B], answered bool [S, B])` for its `info.rows`; the generator's return value is the `Campaign`.
+    Arguments and errors are those of `run`, an error in the answers ends the generator. With `results` a new generator
+    continues with the round that was not answered.
+    """
+    deadline = np.inf if max_hours is None else time.monotonic() + 3600 * max_hours
+    if max_hours is not None and not max_hours > 0:
+        raise ValueError(f"max_hours={max_hours}: expected a positive number of hours")
+    settings = settings or Settings()
+    dataset = validate(dataset, settings)
+    seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
+    start = start_rows(dataset, settings, initial)
+    if settings.chunk_size is None:
+        chunk_size = chunks.automatic(posterior, dataset.inputs, settings.num_samples)
+        settings = dataclasses.replace(settings, chunk_size=chunk_size)
+    layout = layout_of(settings, devices)
+    functions = programs(posterior, acquisition, settings, likelihood, layout)
+    with _progress(console) as bar:
+        total = -(-(settings.max_labels - settings.initial_labels) // settings.batch_size) + 1
+        task = bar.add_task(method, total=total, note="compiling")
+        compile_all: Callable[..., Compiled] = compile_host_pool if settings.pool_on == "host" else compile_cycle
+        compiled = compile_all(functions, dataset, seeds, start, settings.batch_size, layout)
+        states, records = compiled.states, list[Record]()
+        if results is not None and (done := last_round(results)):
+            states, records = unpack(results, done, compiled, dataset, settings)
+        if results is not None and results.resumed:
+            log_start(results.directory)
+        warned, in_time = False, True
+        while in_time and not (records and complete(records, settings)):
+            began = time.perf_counter()
+            states, info = compiled.propose(states)
+            worked = time.perf_counter() - began
+            wanted = _wanted(info, records, settings)
+            labels, answered = np.zeros((*wanted.shape, *dataset.labels.shape[1:]), dataset.labels.dtype), wanted
+            if wanted.any():
+                answers = yield Proposed(len(records), wanted, info, functools.partial(compiled.join, states))
+                labels, answered = _checked(answers, wanted, info, len(records), dataset, settings)
+            began = time.perf_counter()
+            states = compiled.absorb(states, np.asarray(info.rows), labels, answered)
+            records.append(Record(info, labels, answered, np.asarray(worked + time.perf_counter() - began)))
+            warned = warned or _warn_of_saturation(info, settings)
+            if results is not None:
+                save(results, len(records), pack(compiled, states, records, settings))
+                _write_tables(results, *tables(records, settings, method))
+            metric = next((name for name in ("accuracy", "rmse") if name in info.metrics), None)
+            told = "" if metric is None else f", {metric} {info.metrics[metric].mean():.3f}"
+            bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels{told}")
+            in_time = on_first(lambda: time.monotonic() < deadline)
+    of_rounds, acquired = tables(records, settings, method)
+    why, finished = stopped(records, settings), complete(records, settings)
+    if results is not None:
+        wait(results)
+        _write_tables(results, of_rounds, acquired)
+        if finished:
+            write_json(
+                results.directory / "summary.json", {"stopped": why, "compile_seconds": compiled.compile_seconds}
+            )
+    return Campaign(of_rounds, acquired, why, compiled.compile_seconds, compiled.join(states), finished)
+
+
+def load(directory: Path) -> Campaign:
+    """A finished campaign from its results folder; the final states are not kept there."""
+    summary = json.loads((directory / "summary.json").read_text())
+    why = {int(seed): reason for seed, reason in summary["stopped"].items()}
+    of_rounds, acquired = (pd.read_csv(directory / f"{name}.csv") for name in ("rounds", "acquired"))
+    return Campaign(of_rounds, acquired, why, summary["compile_seconds"])
+
+
+def _wanted(info: RoundInfo, records: list[Record], settings: Settings) -> np.ndarray:
+    """bool [S, B]: the proposed rows that are worth asking about, of seeds that go on."""
+    going = info.fit["finite"] & (finite(records) if records else True) & (info.num_labelled < settings.max_labels)
+    return np.asarray(info.valid & going[:, None])
+
+
+def _checked(
+    answers: tuple[np.ndarray, np.ndarray],
+    wanted: np.ndarray,
+    info: RoundInfo,
+    number: int,
+    dataset: Dataset,
+    settings: Settings,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels `[S, B, ...]` of the proposed rows, and which of them go to the labelled buffer."""
+    labels, answered = map(np.asarray, answers)
+    answered = wanted & answered
+    if not answered.any():
+        raise RuntimeError(f"the oracle answered none of the rows proposed in round {number}")
+    rows, room = np.asarray(info.rows), settings.max_labels - np.asarray(info.num_labelled)
+    classes = dataset.num_classes
+    valid = np.isfinite(labels) if classes is None else (labels >= 0) & (labels < classes)
+    wrong = answered & ~valid.reshape(*rows.shape, -1).all(-1)
+    if wrong.any():
+        expected = "a finite number" if classes is None else f"0 to {classes - 1}"
+        raise ValueError(f"label of row {rows[wrong][0]} is {labels[wrong][0]}: expected {expected}")
+    return labels.astype(dataset.labels.dtype), answered & (np.cumsum(answered, axis=1) <= room[:, None])
+
+
+def _warn_of_saturation(info: RoundInfo, settings: Settings) -> bool:
+    """Warn when a batch carries nearly all that the posterior samples can tell apart; whether it did."""
+    highest = np.max(info.info.get("saturation", 0.0), initial=0.0)
+    if highest <= SATURATED:
+        return False
+    warnings.warn(
+        f"a batch reached {highest:.0%} of log K, all that K = {settings.num_samples} posterior samples can tell "
+        "apart: its last picks are nearly arbitrary. Take more samples or smaller batches, or stop when saturated",
+        RuntimeWarning,
+        stacklevel=4,  # the caller of `run`
+    )
+    return True
+
+
+def _write_tables(results: Store, rounds: pd.DataFrame, acquired: pd.DataFrame) -> None:
+    write_table(results.directory / "rounds.csv", rounds)
+    write_table(results.directory / "acquired.csv", acquired)
+
+
+@contextlib.contextmanager
+def _progress(console: Console | None) -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description:<20}"),
+        BarColumn(),
+        TextColumn("round {task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, disable=console is None) as bar:
+        yield bar

@@ -1,0 +1,59 @@
+"""How a network is trained on the labelled rows."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import optax
+
+from al_jax.training.penalty import Penalty
+from al_jax.types import Inputs, PRNGKey
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How a network is trained on the labelled rows.
+
+    Attributes:
+      optimizer: optax transformation, its state fresh in every fit.
+      minibatch_size: rows in a minibatch.
+      steps: budget in optimiser steps. Shuffled epochs follow each other without a gap, so a minibatch is always full,
+        also when fewer rows than `minibatch_size` are labelled.
+      epochs: budget in passes over the labelled rows, instead of `steps`; the last minibatch of a pass is smaller, and
+        the number of steps grows with the labelled count without a recompilation.
+      penalty: (params, count) -> scalar added to the mean loss; see `l2`.
+      patience: stop after so many evaluations on the validation set without a better one, and restore the best
+        parameters. None trains the whole budget and needs no validation set.
+      evaluate_every: steps between evaluations when the budget is in steps; with `epochs` it is every epoch.
+      monitor: what early stopping compares, of the deterministic network.
+      augment: (key, inputs [b, ...]) -> inputs [b, ...], applied to every minibatch; see `augmentation`.
+      dtype: of the computations of a step, bfloat16 for mixed precision; parameters, moments, losses and all that
+        predicts stay in float32. The network must have an attribute `dtype`, as Flax's layers do.
+
+    Raises ValueError unless exactly one positive budget is given and `evaluate_every` divides `steps`.
+    """
+
+    optimizer: optax.GradientTransformation
+    minibatch_size: int = 32
+    steps: int | None = None
+    epochs: int | None = None
+    penalty: Penalty | None = None
+    patience: int | None = None
+    evaluate_every: int | None = None
+    monitor: Literal["nll", "accuracy"] = "nll"
+    augment: Callable[[PRNGKey, Inputs], Inputs] | None = None
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(f"steps={self.steps}, epochs={self.epochs}: give exactly one of the two budgets")
+        for name in ("minibatch_size", "steps", "epochs", "patience", "evaluate_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value}: expected at least 1")
+        if self.evaluate_every is not None and (self.steps is None or self.steps % self.evaluate_every):
+            raise ValueError(f"evaluate_every={self.evaluate_every}: expected a divisor of steps={self.steps}")
+        if self.patience is not None and self.steps is not None and self.evaluate_every is None:
+            raise ValueError(f"patience={self.patience} with a budget in steps needs evaluate_every")
+        if self.monitor not in ("nll", "accuracy"):
+            raise ValueError(f"monitor={self.monitor!r}: expected 'nll' or 'accuracy'")

@@ -1,0 +1,1 @@
+"""How good a posterior is: against closed forms and long runs of NUTS."""

@@ -1,0 +1,1 @@
+"""Papers, as tables of arms."""

@@ -1,0 +1,257 @@
+"""Campaigns: paired seeds, one compilation, tables, an oracle that skips, a seed that diverges, resume."""
+
+import dataclasses
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+import pytest
+from conftest import tiny
+
+from al_jax import acquisitions as aq
+from al_jax import campaign
+from al_jax.campaign import Settings, run
+from al_jax.campaign.store import open_store
+from al_jax.data import initial_rows, with_validation
+from al_jax.likelihood import categorical
+from al_jax.models import MLP
+from al_jax.posteriors import point
+from al_jax.training import Training
+
+SETTINGS = Settings(seeds=3, initial_labels=6, batch_size=4, max_labels=16, num_samples=4, seed_block=2)
+
+
+@pytest.fixture(scope="module")
+def bald(dataset):
+    return run(tiny("mc_dropout"), aq.top_k(aq.bald), dataset, SETTINGS, method="bald")
+
+
+def test_rounds_go_from_the_initial_labels_to_the_budget(bald):
+    for _, rounds in bald.rounds.groupby("seed"):
+        assert rounds.num_labelled.tolist() == [6, 10, 14, 16], "the last batch is taken in part"
+        assert rounds["round"].tolist() == [0, 1, 2, 3]
+    assert set(bald.rounds.seed) == {0, 1, 2}
+    assert bald.rounds[["accuracy", "nll", "brier", "ece"]].notna().all(axis=None)
+
+
+def test_every_acquired_row_is_in_the_table_once_with_the_oracle_s_label(bald, dataset):
+    for seed, acquired in bald.acquired.groupby("seed"):
+        assert len(acquired) == acquired.row.nunique() == 10
+        np.testing.assert_array_equal(acquired.label, dataset.labels[acquired.row])
+        state_rows = bald.state.labelled.rows[seed]
+        np.testing.assert_array_equal(acquired.row, state_rows[6:16])
+        assert not set(acquired.row) & set(state_rows[:6].tolist()), "and none of the initial rows"
+    assert bald.acquired["pick"].max() == 3
+
+
+def test_seeds_are_paired_between_acquisitions(bald, dataset):
+    random = run(tiny("mc_dropout"), aq.random(), dataset, SETTINGS)
+    first = (bald.rounds[bald.rounds["round"] == 0], random.rounds[random.rounds["round"] == 0])
+    np.testing.assert_array_equal(first[0].nll, first[1].nll)
+    np.testing.assert_array_equal(bald.state.labelled.rows[:, :6], random.state.labelled.rows[:, :6])
+
+
+def test_a_seed_s_campaign_does_not_depend_on_the_other_seeds_of_its_block(bald, dataset):
+    alone = run(tiny("mc_dropout"), aq.top_k(aq.bald), dataset, dataclasses.replace(SETTINGS, seeds=2, first_seed=1))
+    columns = ["seed", "round", "row"]
+    of_seed = [c.acquired[c.acquired.seed == 1][columns].reset_index(drop=True) for c in (alone, bald)]
+    pd.testing.assert_frame_equal(*of_seed)
+
+
+def test_propose_and_absorb_are_compiled_once_each(dataset, caplog):
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax._src.dispatch"):
+        jax.clear_caches()
+        done = run(tiny("point"), aq.top_k(aq.entropy), dataset, SETTINGS)
+    compiled = [r.getMessage() for r in caplog.records if "Finished XLA compilation of jit(of_group)" in r.getMessage()]
+    assert len(compiled) == 3, "init, propose and absorb, for two blocks of seeds and four rounds"
+    assert done.compile_seconds > 0
+
+
+def test_rows_the_oracle_skips_stay_in_the_pool_and_the_budget_is_still_reached(dataset):
+    skipped = {}
+
+    def oracle(rows):
+        answered = np.array(
+            [
+                [skipped.setdefault((seed, int(row)), len(skipped) % 3 > 0) for row in picks]
+                for seed, picks in enumerate(rows)
+            ]
+        )
+        for seed, picks in enumerate(rows):
+            for row in picks:
+                skipped[seed, int(row)] = True  # answered when asked again
+        return dataset.labels[rows], answered
+
+    done = run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=oracle)
+    assert (done.rounds.groupby("seed").num_labelled.max() == 16).all()
+    assert (done.acquired.groupby("seed").row.nunique() == 10).all()
+    assert done.rounds["round"].max() > 3
+    for _, rounds in done.rounds.groupby("seed"):
+        assert (rounds.num_labelled < 16).sum() == len(rounds) - 1, "a seed ends with its first round at the budget"
+
+
+def test_an_oracle_that_answers_nothing_or_nonsense_is_refused(dataset):
+    silent = lambda rows: (dataset.labels[rows], np.zeros(rows.shape, bool))  # noqa: E731
+    with pytest.raises(RuntimeError, match="answered none"):
+        run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=silent)
+    with pytest.raises(ValueError, match=r"label of row \d+ is 3: expected 0 to 2"):
+        run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=lambda rows: (np.full(rows.shape, 3), rows >= 0))
+
+
+def test_labels_given_from_outside_make_the_same_campaign(bald, dataset):
+    loop = campaign.rounds(tiny("mc_dropout"), aq.top_k(aq.bald), dataset, SETTINGS, method="bald")
+    proposed, asked = next(loop), 0
+    for _ in range(2):
+        assert jax.tree.leaves(proposed.state().posterior)[0].shape[0] == 3
+        asked += int(proposed.wanted.sum())
+        proposed = loop.send((dataset.labels[proposed.info.rows], proposed.wanted))
+    with pytest.raises(StopIteration) as end:
+        loop.send((dataset.labels[proposed.info.rows], proposed.wanted))
+    done = end.value.value
+    assert asked + int(proposed.wanted.sum()) == 3 * 12, "all of the last batch is offered"
+    pd.testing.assert_frame_equal(done.acquired, bald.acquired)
+
+
+def test_nobody_is_asked_when_the_budget_is_reached(dataset):
+    asked = []
+
+    def oracle(rows):
+        asked.append(rows)
+        return dataset.labels[rows], np.ones(rows.shape, bool)
+
+    done = run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=oracle)
+    assert len(asked) == 3 == done.rounds["round"].max()
+
+
+def test_out_of_time_it_ends_between_two_rounds_and_can_be_continued(bald, dataset, tmp_path):
+    arguments = tiny("mc_dropout"), aq.top_k(aq.bald), dataset, SETTINGS
+    part = run(*arguments, method="bald", results=open_store(tmp_path, {"a": 1}), max_hours=1e-9)
+    assert not part.finished
+    assert part.rounds["round"].max() == 0
+    assert not (tmp_path / "summary.json").exists()
+    done = run(*arguments, method="bald", results=open_store(tmp_path, {"a": 1}, resume=True))
+    assert done.finished
+    pd.testing.assert_frame_equal(done.acquired, bald.acquired)
+
+
+def test_initial_rows_can_be_given(dataset):
+    initial = np.arange(18).reshape(3, 6)
+    done = run(tiny("point"), aq.random(), dataset, SETTINGS, initial=initial)
+    assert np.array_equal(np.asarray(done.state.labelled.rows)[:, :6], initial)
+
+
+@pytest.mark.parametrize(
+    ("initial", "message"),
+    [
+        (np.zeros((3, 5), int), r"initial=int64\[3, 5\]: expected integers \[3, 6\]"),
+        (np.zeros((3, 6)), r"initial=float64\[3, 6\]: expected integers"),
+        (np.zeros((3, 6), int), "initial has the row 0: expected distinct rows"),
+        (np.arange(18).reshape(3, 6) - 1, "initial has the row -1"),
+    ],
+)
+def test_initial_rows_that_are_none_are_refused(dataset, initial, message):
+    with pytest.raises(ValueError, match=message):
+        run(tiny("point"), aq.random(), dataset, SETTINGS, initial=initial)
+
+
+def test_a_time_that_is_none_is_refused(dataset):
+    with pytest.raises(ValueError, match="max_hours=0: expected a positive"):
+        run(tiny("point"), aq.random(), dataset, SETTINGS, max_hours=0)
+
+
+def test_a_seed_that_diverges_is_stopped_and_the_others_finish(dataset):
+    """One pool row is so large that training on it overflows; only the seeds that label it diverge."""
+    inputs = dataset.inputs.copy()
+    inputs[40] = 3e38
+    broken = dataset._replace(inputs=inputs)
+    posterior = point(MLP(3, (8,), 0.0), categorical(), Training(optax.sgd(1.0), minibatch_size=8, steps=20))
+    of_seed_1 = initial_rows(1, dataset.labels, 6, 3)[0]
+
+    def large_for_seed_1(round, x, rows):
+        mine = round.data.labelled.rows[0] == of_seed_1
+        return jnp.where(rows == 40, jnp.where(mine, 1.0, -1.0), 0.0)
+
+    done = run(posterior, aq.top_k(aq.bald)._replace(summarise=large_for_seed_1), broken, SETTINGS)
+    assert set(done.stopped) == {1}
+    assert "diverged in round 1, at 10 labels" in done.stopped[1]
+    for seed, rounds in done.rounds.groupby("seed"):
+        assert rounds.num_labelled.tolist() == ([6] if seed == 1 else [6, 10, 14, 16])
+        assert np.isfinite(rounds.fit_loss).all()
+
+
+def test_early_stopping_reads_the_validation_set(dataset):
+    training = Training(optax.adam(0.05), minibatch_size=8, epochs=30, patience=1)
+    done = run(tiny("mc_dropout", training), aq.top_k(aq.bald), with_validation(dataset, 12), SETTINGS)
+    assert done.rounds.fit_steps.nunique() > 2
+    assert (done.rounds.fit_steps < 30 * 2).any()
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_killed_campaign_continues_bit_for_bit(dataset, tmp_path, warm_start):
+    settings = dataclasses.replace(SETTINGS, warm_start=warm_start)
+    posterior, acquisition = tiny("mc_dropout"), aq.top_k(aq.bald)
+    whole = run(posterior, acquisition, dataset, settings, method="m")
+    asked = []
+
+    def dies(rows):
+        asked.append(rows)
+        if len(asked) == 3:
+            raise Killed
+        return dataset.labels[rows], np.ones(rows.shape, bool)
+
+    with pytest.raises(Killed):
+        run(posterior, acquisition, dataset, settings, method="m", oracle=dies, results=open_store(tmp_path, {"a": 1}))
+    resumed_store = open_store(tmp_path, {"a": 1}, resume=True)
+    resumed = run(posterior, acquisition, dataset, settings, method="m", results=resumed_store)
+    pd.testing.assert_frame_equal(resumed.acquired, whole.acquired)
+    pd.testing.assert_frame_equal(resumed.rounds.drop(columns="seconds"), whole.rounds.drop(columns="seconds"))
+    loaded = campaign.load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.acquired, whole.acquired, check_exact=False)
+    assert loaded.stopped == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": 0}, "seeds=0: expected at least 1"),
+        ({"num_samples": 0}, "num_samples=0"),
+        ({"initial_labels": 60}, "initial_labels=60: expected 0 to 48"),
+        ({"max_labels": 49}, "max_labels=49: expected 6 .* to 48"),
+        ({"max_labels": 5}, "max_labels=5: expected 6"),
+        ({"batch_size": 43}, "batch_size=43: only 42 rows are left"),
+        ({"initial_labels": 2}, "initial_labels=2: an initial set without every class"),
+        ({"pool_subset": 3}, "pool_subset=3: expected 4"),
+        ({"evaluate": "mean"}, "evaluate='mean'"),
+    ],
+)
+def test_impossible_settings_are_refused_before_any_work(dataset, change, message):
+    with pytest.raises(ValueError, match=message):
+        run(tiny("point"), aq.random(), dataset, dataclasses.replace(SETTINGS, **change))
+
+
+def test_bad_data_and_networks_are_refused_before_any_work(dataset):
+    inputs = dataset.inputs.copy()
+    inputs[[5, 9]] = np.nan
+    with pytest.raises(ValueError, match=r"inputs has NaN or infinite values in 2 rows \(5, 9\)"):
+        run(tiny("point"), aq.random(), dataset._replace(inputs=inputs), SETTINGS)
+    labels = dataset.labels.copy()
+    labels[4] = 7
+    with pytest.raises(ValueError, match="labels has 7 in 1 rows"):
+        run(tiny("point"), aq.random(), dataset._replace(labels=labels), SETTINGS)
+
+
+def test_a_saturated_batch_warns_once_in_plain_words(dataset):
+    settings = Settings(seeds=2, initial_labels=3, batch_size=6, max_labels=21, num_samples=2, chunk_size=20)
+    with pytest.warns(RuntimeWarning, match=r"% of log K, all that K = 2 .* nearly arbitrary\. Take more") as caught:
+        done = run(tiny("mc_dropout"), aq.batchbald(64), dataset, settings)
+    assert len([w for w in caught if "log K" in str(w.message)]) == 1
+    saturation = done.acquired.groupby(["seed", "round"]).info_saturation.max()
+    assert (saturation > 0.95).sum() > 1, "more than one batch was"
+    assert {"info_standard_error", "info_evaluated", "info_duplicate"} <= set(done.acquired.columns)

@@ -6,11 +6,13 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from al_jax import information, metrics
+from al_jax.memo import memoised
 from al_jax.types import GaussianPredictions, Likelihood, Predictions
 
 SMALLEST_VARIANCE = 1e-6  # of the network's outputs, where it is learned
 
 
+@memoised
 def categorical() -> Likelihood:
     """Classification: outputs are logits `[n, ..., C]`, labels integers `[n, ...]`, losses and NLL in nats.
 
@@ -44,6 +46,7 @@ def categorical() -> Likelihood:
     return Likelihood(loss, predictions, evaluate, marginal)
 
 
+@memoised
 def gaussian(noise_std: float | None = None, shift: float = 0.0, scale: float = 1.0) -> Likelihood:
     """Regression: labels `[n]` are N(mean, variance) in units of their own, losses and NLL in nats.
 
@@ -90,4 +93,17 @@ def gaussian(noise_std: float | None = None, shift: float = 0.0, scale: float = 
             "coverage": metrics.coverage(predictions.mean, predictions.variance, labels),
         }
 
-    return Likelihood(loss, predictions, evaluate, lambda predictions: predictions)
+    return Likelihood(loss, predictions, evaluate, lambda predictions: predictions, width)
+
+
+@memoised
+def auto(num_classes: int | None, noise: float | None = 0.3, shift: float = 0.0, scale: float = 1.0) -> Likelihood:
+    """`categorical` where there are classes, else `gaussian` whose labels have mean `shift` and deviation `scale`.
+
+    `noise`: standard deviation of the labels' noise over `scale`; None learns it row by row. ValueError as `gaussian`.
+    """
+    if num_classes is not None:
+        return categorical()
+    if noise is not None and not 0 < noise < float("inf"):
+        raise ValueError(f"noise={noise}: expected a positive number or None")
+    return gaussian(None if noise is None else noise * scale, shift, scale)

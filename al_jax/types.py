@@ -120,12 +120,14 @@ class Likelihood(NamedTuple):
     predictions(outputs [n, ..., K, C], point [n, ..., C], features, extras) -> Predictions or GaussianPredictions
     metrics(predictions, labels) -> dict of scalars, from the mean over samples
     marginal(predictions) -> predictions, as small as the metrics allow: of classes K = 1, the mean over samples
+    outputs: how many the network must have; None: as many as there are classes
     """
 
     loss: Callable[[Array, Array], Array]
     predictions: Callable[..., Any]
     metrics: Callable[[Any, Array], dict[str, Array]]
     marginal: Callable[[Any], Any]
+    outputs: int | None = None
 
 
 class Posterior(NamedTuple):

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from al_jax.engine import chunks
 from al_jax.models.forward import num_rows
+from al_jax.training import Training
 from al_jax.types import Data, Labelled
-from experiments.config import Config, TrainingConfig
+from experiments.experiment import Experiment, texts
 from experiments.runner import build, console
 
 
@@ -28,17 +29,17 @@ class Costs(NamedTuple):
     memory_bytes: float
 
 
-def steps_of(training: TrainingConfig, count: int) -> int:
+def steps_of(training: Training, count: int) -> int:
     """Optimiser steps of a fit on `count` labelled rows; early stopping may take fewer."""
     if training.epochs is not None:
         return training.epochs * math.ceil(count / training.minibatch_size)
     return training.steps or 0
 
 
-def costs(config: Config) -> Costs:
+def costs(experiment: Experiment) -> Costs:
     """Count rounds, rows, FLOPs and bytes of a campaign; ValueError as `build`."""
-    posterior, _, dataset = build(config)
-    settings, key = config.campaign, jax.random.key(0)
+    built = build(experiment)
+    dataset, posterior, settings, key = built.dataset, built.posterior, experiment.settings, jax.random.key(0)
     chunk_size = settings.chunk_size or chunks.automatic(posterior, dataset.inputs, settings.num_samples)
     x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((chunk_size, *leaf.shape[1:]), leaf.dtype), dataset.inputs)
     state = jax.eval_shape(posterior.init, key, x)
@@ -63,13 +64,14 @@ def costs(config: Config) -> Costs:
     counts = [*range(settings.initial_labels, settings.max_labels, settings.batch_size), settings.max_labels]
     pool = num_rows(dataset.inputs)
     offered = settings.pool_subset or pool
-    shortlist = min(config.acquisition.prefilter or 0, offered)  # scored once more, by the acquisition itself
+    _, m = built.acquisition.shortlist or (None, 0)
+    shortlist = min(m, offered)  # scored once more, by the acquisition itself
     summarised = shortlist or offered
-    if config.acquisition.acquisition == "random":
+    if texts(experiment)["acquisition"] == "random":
         summarised = 0
     rows_scored = settings.seeds * len(counts) * (summarised + (offered if shortlist else 0))
     rows_tested = settings.seeds * len(counts) * len(dataset.test_labels)
-    steps = settings.seeds * sum(steps_of(config.training, count) for count in counts)
+    steps = settings.seeds * sum(steps_of(built.training, count) for count in counts)
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
     at_once = min(settings.seed_block, settings.seeds)
     activations = chunk_size * chunks.bytes_of_row(posterior, dataset.inputs, settings.num_samples)
@@ -80,16 +82,17 @@ def costs(config: Config) -> Costs:
     return Costs(len(counts), rows_scored, parameters, steps * step, prediction, memory)
 
 
-def print_costs(config: Config) -> None:
+def print_costs(experiment: Experiment) -> None:
     """Print the costs, and hours at a tenth of the speed of a matrix product here, which small networks reach."""
-    found = costs(config)
+    found = costs(experiment)
     speed = matmul_flops()
     total = found.training_flops + found.prediction_flops
-    table = Table(title=f"{config.posterior.posterior} + {config.acquisition.acquisition} on {config.data.dataset}")
+    written = texts(experiment)
+    table = Table(title=f"{written['posterior']} + {written['acquisition']} on {written['data']}")
     table.add_column("what")
     table.add_column("all seeds together", justify="right")
     for name, value in (
-        ("seeds", f"{config.campaign.seeds}"),
+        ("seeds", f"{experiment.settings.seeds}"),
         ("rounds a seed", f"{found.rounds}"),
         ("pool rows scored", f"{found.rows_scored:,}"),
         ("parameters of a state", f"{found.parameters:,}"),

@@ -11,8 +11,8 @@ import pandas as pd
 
 from al_jax.campaign import store
 from experiments import runner
-from experiments.config import Config
 from experiments.dry_run import print_costs
+from experiments.experiment import Experiment, changed, identity
 from experiments.runner import console
 
 
@@ -22,35 +22,35 @@ class Quickstart:
 
     acquisitions: tuple[str, ...] = ("random", "entropy", "mean_std", "bald")
     """Acquisition functions to compare; `random` is the baseline of the paired differences."""
-    base: Config = Config()
+    base: Experiment = Experiment()
 
-    def config(self, name: str) -> Config:
+    def experiment(self, name: str) -> Experiment:
         """The campaign of one acquisition function."""
-        return dataclasses.replace(self.base, acquisition=dataclasses.replace(self.base.acquisition, acquisition=name))
+        return changed(self.base, acquisition=name)
 
 
 def main() -> None:
     """Run or continue the campaigns one after the other, then print and draw their comparison."""
-    experiment, options = runner.command_line(Quickstart, "quickstart", __doc__, runner.RunOptions)
+    comparison, options = runner.command_line(Quickstart, "quickstart", __doc__, runner.RunOptions)
     if options.dry_run:
-        for name in experiment.acquisitions:
-            print_costs(experiment.config(name))
+        for name in comparison.acquisitions:
+            print_costs(comparison.experiment(name))
         return
-    plain = dataclasses.asdict(experiment)
+    plain = {name: identity(comparison.experiment(name)) for name in comparison.acquisitions}
     directory = (options.results_dir / "quickstart" / store.fingerprint(plain)).absolute()
     if store.finished(directory):
         store.check_config(directory, plain)
         console.print("this run is finished: its stored results are shown")
     else:
-        for name in experiment.acquisitions:
-            runner.build(experiment.config(name))
+        for name in comparison.acquisitions:
+            runner.build(comparison.experiment(name))
         store.claim(directory, plain, resume=options.resume, allow_inexact=options.allow_inexact)
     inner = dataclasses.replace(options, resume=True)  # the folder above was refused if it had to be
-    done = {
-        name: runner.run_config(experiment.config(name), directory / name, inner) for name in experiment.acquisitions
-    }
-    base = experiment.base
-    rounds, stopped = runner.present(done, directory, f"{base.posterior.posterior} on {base.data.dataset}")
+    done = {}
+    for name in comparison.acquisitions:
+        done[name] = runner.run_experiment(comparison.experiment(name), directory / name, inner)
+    base = comparison.base
+    rounds, stopped = runner.present(done, directory, f"{base.posterior} on {base.data}")
     store.write_table(directory / "rounds.csv", rounds)
     store.write_table(directory / "acquired.csv", pd.concat([c.acquired for c in done.values()], ignore_index=True))
     store.write_json(directory / "summary.json", {"stopped": stopped})

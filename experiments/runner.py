@@ -17,14 +17,11 @@ from rich.console import Console
 
 from al_jax import campaign, plots, results
 from al_jax.campaign import Campaign, store
-from al_jax.data import Dataset
 from al_jax.engine import parallel, processes
 from al_jax.engine.compiled import full_buffer
 from al_jax.engine.host_pool import check_pool_is_not_read
-from al_jax.types import Acquisition, Posterior
-from experiments import builders
-from experiments.config import Config
-from experiments.datasets import build_dataset
+from experiments.experiment import Built, Experiment, identity
+from experiments.experiment import build as experiment_build
 
 T = TypeVar("T")
 Options = TypeVar("Options", bound="RunOptions")
@@ -140,54 +137,54 @@ def guarded(main: Callable[[], None]) -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def build(config: Config) -> tuple[Posterior, Acquisition, Dataset]:
+def build(experiment: Experiment) -> Built:
     """What `campaign.run` needs; ValueError names what cannot work, before anything is compiled or written."""
-    builders.check_together(config)
-    dataset = campaign.validate(build_dataset(config.data), config.campaign)
-    acquisition = builders.build_acquisition(config.acquisition, dataset)
-    posterior = builders.build_posterior(config.posterior, builders.build_training(config.training), dataset)
-    likelihood = builders.build_likelihood(config.posterior, dataset)
-    on_device = dataclasses.replace(config.campaign, pool_on="device")
-    functions = campaign.programs(posterior, acquisition, on_device, likelihood)
-    initial = builders.build_initial(config)
-    rows = (campaign.start_rows(dataset, config.campaign) if initial is None else initial)[0]
+    built, settings = experiment_build(experiment), experiment.settings
+    dataset = campaign.validate(built.dataset, settings)
+    on_device = dataclasses.replace(settings, pool_on="device")
+    functions = campaign.programs(built.posterior, built.acquisition, on_device, built.likelihood)
+    rows = campaign.start_rows(dataset, settings)[0]
     test, validation = full_buffer(dataset.test_inputs, dataset.test_labels), None
     if dataset.validation_labels is not None:
         validation = full_buffer(dataset.validation_inputs, dataset.validation_labels)
     # Tracing alone finds what would fail while compiling, when the results folder exists already.
     state = jax.eval_shape(functions.init, jax.random.key(0), dataset.inputs, rows, dataset.labels[rows])
     jax.eval_shape(functions.propose, state, dataset.inputs, validation, test)
-    if config.campaign.pool_on == "host":
-        steps = campaign.programs(posterior, acquisition, config.campaign, likelihood)
-        check_pool_is_not_read(steps, dataset, config.campaign.initial_labels, validation, test)
-    return posterior, acquisition, dataset
+    if settings.pool_on == "host":
+        steps = campaign.programs(built.posterior, built.acquisition, settings, built.likelihood)
+        check_pool_is_not_read(steps, dataset, settings.initial_labels, validation, test)
+    return built._replace(dataset=dataset)
 
 
-def run_config(
-    config: Config, directory: Path, options: RunOptions, *, method: str | None = None, max_hours: float | None = None
+def run_experiment(
+    experiment: Experiment,
+    directory: Path,
+    options: RunOptions,
+    *,
+    method: str | None = None,
+    max_hours: float | None = None,
 ) -> Campaign:
     """Run one campaign into `directory`, or read it there when it is finished.
 
     `method` names it in its tables, by default as its acquisition; after `max_hours` it ends, unfinished, between two
     rounds.
     """
-    plain = dataclasses.asdict(config)
+    plain = identity(experiment)
     if store.finished(directory):
         store.check_config(directory, plain)
         return processes.on_first(functools.partial(campaign.load, directory))
-    posterior, acquisition, dataset = build(config)
+    built = build(experiment)
     opened = store.open_store(directory, plain, resume=options.resume, allow_inexact=options.allow_inexact)
     return campaign.run(
-        posterior,
-        acquisition,
-        dataset,
-        config.campaign,
-        likelihood=builders.build_likelihood(config.posterior, dataset),
-        method=method or config.acquisition.acquisition,
+        built.posterior,
+        built.acquisition,
+        built.dataset,
+        experiment.settings,
+        likelihood=built.likelihood,
+        method=method or plain["acquisition"],
         results=opened,
         console=console,
         devices=parallel.devices(options.devices),
-        initial=builders.build_initial(config),
         max_hours=max_hours,
     )
 

@@ -6,6 +6,7 @@ from al_jax.acquisitions.draws.epig import epig
 from al_jax.acquisitions.features.core_set import core_set
 from al_jax.acquisitions.prefilter import prefilter
 from al_jax.acquisitions.random import random
+from al_jax.acquisitions.regression import gaussian_bald, gaussian_information_gain, variance
 from al_jax.acquisitions.scores import (
     bald,
     entropy,
@@ -25,6 +26,8 @@ __all__ = [
     "core_set",
     "entropy",
     "epig",
+    "gaussian_bald",
+    "gaussian_information_gain",
     "least_confidence",
     "margin",
     "mean_kl",
@@ -33,6 +36,7 @@ __all__ = [
     "random",
     "stochastic_top_k",
     "top_k",
+    "variance",
     "variation_ratio",
     "vote_entropy",
 ]

@@ -1,8 +1,10 @@
 """Restricts an acquisition to the best rows of a cheap score."""
 
+from al_jax.memo import memoised
 from al_jax.types import Acquisition, ScoreFn
 
 
+@memoised
 def prefilter(score: ScoreFn, m: int, acquisition: Acquisition) -> Acquisition:
     """Offer `acquisition` only the m available rows with the highest `score`; only those are ever summarised.
 

@@ -4,9 +4,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from al_jax.acquisitions.top_k import top_k
+from al_jax.memo import memoised
 from al_jax.types import Acquisition, Inputs, Round
 
 
+@memoised
 def random() -> Acquisition:
     """Acquire B rows uniformly at random. The network is never evaluated on the pool: all rows have the same score."""
 

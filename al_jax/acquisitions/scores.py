@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from al_jax import information
+from al_jax.acquisitions.regression import gaussian_bald
+from al_jax.types import GaussianPredictions
 
 
 def entropy(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n"]:
@@ -30,8 +32,13 @@ def margin(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n"]:
     return second - probs[..., -1]
 
 
-def bald(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n"]:
-    """I(y; w | x) = H[E_w p] - E_w H[p] in nats, in [0, min(log K, log C)] (Houlsby et al. 2011, eq. 2)."""
+def bald(log_probs: Float[Array, "*n K C"] | GaussianPredictions) -> Float[Array, "*n"]:
+    """I(y; w | x) = H[E_w p] - E_w H[p] in nats, in [0, min(log K, log C)] (Houlsby et al. 2011, eq. 2).
+
+    Of a regression's `GaussianPredictions` it is `regression.gaussian_bald`.
+    """
+    if isinstance(log_probs, GaussianPredictions):
+        return gaussian_bald(log_probs)
     return information.mutual_information(log_probs)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from al_jax.memo import memoised
 from al_jax.pool import best
 from al_jax.types import Acquired, Acquisition, Inputs, PRNGKey, Round, ScoreFn
 
@@ -20,6 +21,7 @@ def pointwise(score: ScoreFn) -> Callable[[Round, Inputs, Array], Array]:
     return summarise
 
 
+@memoised
 def top_k(score: ScoreFn) -> Acquisition:
     """Acquire the B rows with the highest `score(log_probs [..., K, C]) -> [...]`; ties are broken at random."""
     return Acquisition(pointwise(score), select_best)
@@ -30,6 +32,7 @@ def select_best(key: PRNGKey, round: Round, summary: Array, available: Array, ba
     return Acquired(*best(key, summary, available, batch_size))
 
 
+@memoised
 def stochastic_top_k(
     score: ScoreFn, kind: Literal["power", "softmax", "softrank"] = "power", coldness: float = 1.0
 ) -> Acquisition:

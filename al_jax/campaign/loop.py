@@ -98,11 +98,17 @@ def validate(dataset: Dataset, settings: Settings) -> Dataset:
 
 
 def start_rows(dataset: Dataset, settings: Settings, initial: np.ndarray | None = None) -> np.ndarray:
-    """Initial rows int32 [S, initial_labels] of all seeds: those given, or drawn.
+    """Initial rows int32 [S, initial_labels] of all seeds: those given, those of the data set, or drawn.
 
     ValueError as of `initial_rows`, and unless the given ones are distinct pool rows of that shape.
     """
     size, classes = settings.initial_labels, dataset.num_classes
+    if initial is None and dataset.initial is not None:
+        if len(dataset.initial) != size:
+            raise ValueError(
+                f"initial_labels={size}: expected {len(dataset.initial)}, the initial rows of the data set"
+            )
+        initial = np.tile(dataset.initial, (settings.seeds, 1))
     if initial is not None:
         given, rows = np.asarray(initial), len(dataset.labels)
         if given.shape != (settings.seeds, size) or not np.issubdtype(given.dtype, np.integer):

@@ -3,24 +3,34 @@
 import functools
 from collections.abc import Callable
 
-from al_jax.data.dataset import Dataset, check, with_validation
+from al_jax.data.dataset import Dataset, check, original_rows_of, subset, with_initial, with_validation
 from al_jax.data.digits import digits
 from al_jax.data.initial import initial_rows
 from al_jax.data.tabular import UCI_NAMES, diabetes, regression, uci
-from al_jax.data.tfds import TFDS_NAMES, original_rows, tfds_dataset, tfds_rows
+from al_jax.data.tfds import (
+    TFDS_NAMES,
+    cifar10,
+    cifar100,
+    fashion_mnist,
+    mnist,
+    original_rows,
+    svhn_cropped,
+    tfds,
+    tfds_rows,
+)
 from al_jax.data.two_moons import two_moons
 from al_jax.data.variants import imbalanced, noisy_labels, repeated
 from al_jax.errors import unknown
 
 LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits, "two_moons": two_moons, "diabetes": diabetes}
-LOADERS |= {name: functools.partial(tfds_dataset, name) for name in TFDS_NAMES}
+LOADERS |= {name: functools.partial(tfds, name) for name in TFDS_NAMES}
 LOADERS |= {f"uci/{name}": functools.partial(uci, name) for name in UCI_NAMES}
 
 
 def load(name: str) -> Dataset:
     """The checked data set of that name: digits, two_moons, diabetes, one of `TFDS_NAMES`, or uci/<name>.
 
-    ValueError, with close matches, when there is none; see also `tfds_dataset`, `uci` and `check`.
+    ValueError, with close matches, when there is none; see also `tfds`, `uci` and `check`.
     """
     if name not in LOADERS and not name.startswith("uci/"):
         raise unknown("dataset", name, LOADERS)
@@ -33,18 +43,26 @@ __all__ = [
     "UCI_NAMES",
     "Dataset",
     "check",
+    "cifar10",
+    "cifar100",
     "diabetes",
     "digits",
+    "fashion_mnist",
     "imbalanced",
     "initial_rows",
     "load",
+    "mnist",
     "noisy_labels",
     "original_rows",
+    "original_rows_of",
     "regression",
     "repeated",
-    "tfds_dataset",
+    "subset",
+    "svhn_cropped",
+    "tfds",
     "tfds_rows",
     "two_moons",
     "uci",
+    "with_initial",
     "with_validation",
 ]

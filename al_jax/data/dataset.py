@@ -1,5 +1,6 @@
 """A data set on the host: the pool with the oracle's answers, and the splits that are never acquired from."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -25,6 +26,8 @@ class Dataset(NamedTuple):
     num_classes: int | None  # None: a regression
     validation_inputs: HostInputs | None = None
     validation_labels: Shaped[np.ndarray, " V"] | None = None
+    rows: Int[np.ndarray, " N"] | None = None  # of every pool row, its row in what was loaded; None: the same
+    initial: Int[np.ndarray, " m"] | None = None  # pool rows that every seed begins with; None: each draws its own
 
 
 def check(dataset: Dataset) -> Dataset:
@@ -104,6 +107,56 @@ def take(inputs: HostInputs, rows: Int[np.ndarray, " n"]) -> HostInputs:
     return jax.tree.map(lambda leaf: leaf[rows], inputs)
 
 
+def take_pool(dataset: Dataset, rows: Int[np.ndarray, " n"]) -> Dataset:
+    """The data set with these rows of the pool alone, in this order; ValueError when an initial row is missing."""
+    origin, initial = original_rows_of(dataset)[rows], dataset.initial
+    if initial is not None:
+        places = {int(row): place for place, row in enumerate(rows)}
+        lost = [row for row in initial.tolist() if row not in places]
+        if lost:
+            raise ValueError(f"initial has row {lost[0]}, which would leave the pool: change the pool first")
+        initial = np.array([places[row] for row in initial.tolist()], np.int32)
+    return dataset._replace(
+        inputs=take(dataset.inputs, rows), labels=dataset.labels[rows], rows=origin, initial=initial
+    )
+
+
+def original_rows_of(dataset: Dataset) -> Int[np.ndarray, " N"]:
+    """For every row of the pool its row in the data set that was loaded: TFDS's are those of the original file."""
+    return np.arange(len(dataset.labels)) if dataset.rows is None else dataset.rows
+
+
+def changeable(dataset: Dataset) -> Int[np.ndarray, " n"]:
+    """The pool rows that are not initial ones, in ascending order: what a split or a choice is made from."""
+    rows = np.arange(len(dataset.labels))
+    return rows if dataset.initial is None else np.delete(rows, dataset.initial)
+
+
+def with_initial(dataset: Dataset, rows: Sequence[int]) -> Dataset:
+    """Every seed begins with `rows`, by their numbers in the data set that was loaded (see `original_rows_of`).
+
+    They become the first of the pool, in this order. ValueError unless they are distinct and in the pool.
+    """
+    origin = original_rows_of(dataset)
+    places = {int(row): place for place, row in enumerate(origin)}
+    if not rows or len(set(rows)) != len(rows) or not set(rows) <= places.keys() or len(places) != len(origin):
+        raise ValueError(f"rows={tuple(rows)}: expected different rows of the {len(origin)} of {dataset.name}")
+    first = np.array([places[row] for row in rows])
+    moved = take_pool(dataset, np.concatenate([first, np.delete(np.arange(len(origin)), first)]))
+    return moved._replace(initial=np.arange(len(first), dtype=np.int32))
+
+
+def subset(dataset: Dataset, size: int, seed: int = 0) -> Dataset:
+    """Keep `size` random rows of the pool, the initial ones included. ValueError unless there are so many."""
+    rest = changeable(dataset)
+    fixed = len(dataset.labels) - len(rest)
+    if not fixed < size <= len(dataset.labels):
+        raise ValueError(f"size={size}: expected {fixed + 1} to {len(dataset.labels)}, the rows of {dataset.name}")
+    chosen = np.random.default_rng(seed).choice(len(rest), size - fixed, replace=False)
+    fixed_rows = np.delete(np.arange(len(dataset.labels)), rest)
+    return take_pool(dataset, np.sort(np.concatenate([fixed_rows, rest[chosen]])))
+
+
 def split_rows(
     argument: str, size: int, labels: Shaped[np.ndarray, " N"], seed: int, *, stratify: bool = True
 ) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " size"]]:
@@ -130,15 +183,16 @@ def split_rows(
 def with_validation(dataset: Dataset, size: int, seed: int = 0) -> Dataset:
     """Move `size` rows, stratified by class where there are classes, out of the pool to the validation split.
 
-    Call it before `repeated`: otherwise copies of the validation rows stay in the pool. ValueError when there is a
-    validation split already, or when `size` leaves no room for every class (see `split_rows`).
+    Initial rows stay. ValueError when there is a validation split already, when `size` leaves no room for every class
+    (see `split_rows`), or after `repeated`, since copies of the validation rows would stay in the pool.
     """
     if dataset.validation_labels is not None:
         raise ValueError(f"validation_labels has {len(dataset.validation_labels)} rows already: expected None")
-    kept, moved = split_rows("size", size, dataset.labels, seed, stratify=dataset.num_classes is not None)
-    return dataset._replace(
-        inputs=take(dataset.inputs, kept),
-        labels=dataset.labels[kept],
-        validation_inputs=take(dataset.inputs, moved),
-        validation_labels=dataset.labels[moved],
+    if dataset.rows is not None and len(np.unique(dataset.rows)) < len(dataset.rows):
+        raise ValueError(f"{dataset.name} has copies of rows: take validation rows first, so that no copy stays behind")
+    rest = changeable(dataset)
+    kept, moved = split_rows("size", size, dataset.labels[rest], seed, stratify=dataset.num_classes is not None)
+    fixed = np.delete(np.arange(len(dataset.labels)), rest)
+    return take_pool(dataset, np.sort(np.concatenate([fixed, rest[kept]])))._replace(
+        validation_inputs=take(dataset.inputs, rest[moved]), validation_labels=dataset.labels[rest[moved]]
     )

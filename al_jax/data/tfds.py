@@ -39,7 +39,7 @@ DECODED_AT_ONCE = 1024
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def tfds_dataset(name: str) -> Dataset:
+def tfds(name: str) -> Dataset:
     """The data set of that name in TFDS: its train split is the pool, its test split the test set, in TFDS's order.
 
     Images are uint8 [n, h, w, c] as stored, labels int32. TFDS looks in $TFDS_DATA_DIR, or its own default `data_dir`,
@@ -53,9 +53,9 @@ def tfds_dataset(name: str) -> Dataset:
     """
     if name not in TFDS_NAMES:
         raise unknown("dataset", name, TFDS_NAMES)
-    import tensorflow_datasets as tfds  # half a second that nobody else should wait for
+    import tensorflow_datasets  # half a second that nobody else should wait for
 
-    builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR") or None)
+    builder = tensorflow_datasets.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR") or None)
     folder = _cache_root() / "data" / name / str(builder.version)
     arrays = _cached(folder, _source(builder))
     if arrays is None:
@@ -64,7 +64,34 @@ def tfds_dataset(name: str) -> Dataset:
         arrays = _decoded(name, builder, folder)
     inputs, labels, test_inputs, test_labels = arrays
     _, label_key = builder.info.supervised_keys
-    return Dataset(name, inputs, labels, test_inputs, test_labels, builder.info.features[label_key].num_classes)
+    classes = builder.info.features[label_key].num_classes
+    rows = original_rows(name, "train", len(labels)) if name in IN_HASHED_ORDER else None
+    return Dataset(name, inputs, labels, test_inputs, test_labels, classes, rows=rows)
+
+
+def mnist() -> Dataset:
+    """MNIST (LeCun et al. 1998): 60 000 grey images of 28 x 28 pixels, 10 digits."""
+    return tfds("mnist")
+
+
+def fashion_mnist() -> Dataset:
+    """Fashion-MNIST (Xiao et al. 2017): 60 000 grey images of 28 x 28 pixels, 10 kinds of clothing."""
+    return tfds("fashion_mnist")
+
+
+def cifar10() -> Dataset:
+    """CIFAR-10 (Krizhevsky 2009): 50 000 colour images of 32 x 32 pixels, 10 classes."""
+    return tfds("cifar10")
+
+
+def cifar100() -> Dataset:
+    """CIFAR-100 (Krizhevsky 2009): 50 000 colour images of 32 x 32 pixels, 100 classes."""
+    return tfds("cifar100")
+
+
+def svhn_cropped() -> Dataset:
+    """Street View House Numbers (Netzer et al. 2011): 73 257 colour images of 32 x 32 pixels, 10 digits."""
+    return tfds("svhn_cropped")
 
 
 def original_rows(name: str, split: str, size: int) -> Int64[np.ndarray, "{size}"]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from al_jax.data.dataset import Dataset, num_classes, take
+from al_jax.data.dataset import Dataset, num_classes, original_rows_of, take_pool
 
 
 def repeated(dataset: Dataset, copies: int = 3, noise: float = 0.1, seed: int = 0) -> Dataset:
@@ -31,6 +31,7 @@ def repeated(dataset: Dataset, copies: int = 3, noise: float = 0.1, seed: int = 
         name=f"{dataset.name} repeated={copies}",
         inputs=jax.tree.unflatten(structure, [rows.reshape(-1, *leaves[0].shape[1:])]),
         labels=np.tile(dataset.labels, copies),
+        rows=np.tile(original_rows_of(dataset), copies),
     )
 
 
@@ -50,11 +51,8 @@ def imbalanced(dataset: Dataset, share: float, classes: Sequence[int], seed: int
             raise ValueError(f"classes={list(classes)}: class {c} has no row in the pool")
         keep[rows[max(1, round(share * len(rows))) :]] = False
     kept = np.flatnonzero(keep)
-    return dataset._replace(
-        name=f"{dataset.name} imbalanced={share} classes={','.join(map(str, rare))}",
-        inputs=take(dataset.inputs, kept),
-        labels=dataset.labels[kept],
-    )
+    name = f"{dataset.name} imbalanced={share} classes={','.join(map(str, rare))}"
+    return take_pool(dataset, kept)._replace(name=name)
 
 
 def noisy_labels(dataset: Dataset, rate: float, seed: int = 0) -> Dataset:

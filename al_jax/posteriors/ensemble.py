@@ -5,10 +5,12 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
+from al_jax.memo import memoised
 from al_jax.types import Data, Inputs, Posterior, PRNGKey
 
 
-def ensemble(posterior: Posterior, members: int) -> Posterior:
+@memoised
+def ensemble(posterior: Posterior, members: int = 5) -> Posterior:
     """`members` independent copies of `posterior`, trained and evaluated by one `vmap`.
 
     `ensemble(point(...), 5)` is a deep ensemble (Lakshminarayanan et al. 2017; Beluch et al. 2018), and

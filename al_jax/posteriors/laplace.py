@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from al_jax.memo import memoised
 from al_jax.mesh import one_by_one_on_cpu
 from al_jax.models.forward import Outputs
 from al_jax.models.last_layer import Path, forward_split, last_layer, replaced, stacked
@@ -30,6 +31,7 @@ class State(NamedTuple):
     gaussian: WeightGaussian
 
 
+@memoised
 def laplace(
     module: nn.Module,
     likelihood: Likelihood,

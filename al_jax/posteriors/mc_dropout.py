@@ -5,12 +5,14 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from al_jax.memo import memoised
 from al_jax.models.forward import forward_rows, has_dropout
 from al_jax.posteriors.point import point
 from al_jax.training import Training
 from al_jax.types import Inputs, Likelihood, Posterior, Predictions, PRNGKey
 
 
+@memoised
 def mc_dropout(module: nn.Module, likelihood: Likelihood, training: Training) -> Posterior:
     """Gal & Ghahramani 2016: a draw is the network under one set of dropout masks, the same for every row and chunk.
 

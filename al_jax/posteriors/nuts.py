@@ -1,24 +1,24 @@
 """The No-U-Turn sampler (Hoffman & Gelman 2014), for the last layer of a trained network or for a whole small one."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
 from jaxtyping import Array, Float
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
+from al_jax.memo import memoised
 from al_jax.mesh import one_by_one_on_cpu
 from al_jax.models.forward import forward, forward_rows, init_params
 from al_jax.models.last_layer import last_layer, replaced, stacked
 from al_jax.posteriors.curvature import fit_gaussian, negative_log_likelihood, whitened
 from al_jax.posteriors.laplace import last_rows, predict_last
 from al_jax.posteriors.point import point
-from al_jax.posteriors.prior import Prior, by_name, distributions, from_names, model
+from al_jax.posteriors.prior import Prior, as_prior, by_name, distributions, from_names, model
 from al_jax.training import Training
 from al_jax.types import Data, Inputs, Likelihood, Posterior, Predictions, PRNGKey
 
@@ -39,12 +39,13 @@ class State(NamedTuple):
     draws: Any
 
 
+@memoised
 def nuts_last_layer(
     module: nn.Module,
     likelihood: Likelihood,
     training: Training,
     *,
-    prior_std: float | None = 1.0,
+    prior_std: float | None = None,
     chains: int = 2,
     warmup: int = 100,
     draws: int = 50,
@@ -108,11 +109,12 @@ def nuts_last_layer(
     return Posterior(init, fit, some_draws, predict)
 
 
+@memoised
 def nuts(
-    module: nn.Module,
+    module: Annotated[nn.Module, {"dropout": 0.0}],
     likelihood: Likelihood,
     *,
-    prior: Prior | None = None,
+    prior: float | Mapping[str, float] | Prior = 1.0,
     chains: int = 4,
     warmup: int = 500,
     draws: int = 250,
@@ -126,7 +128,8 @@ def nuts(
 
     Args:
       module: any Flax module `x -> outputs`; its dropout is off.
-      prior: by parameter name, see `prior.Prior`; every parameter needs one. None is N(0, 1) for each.
+      prior: by parameter name, see `prior.Prior`; every parameter needs one. A number is the standard deviation of a
+        normal around 0 for each.
       chains, warmup, draws: as of `nuts_last_layer`.
       max_tree_depth: a draw takes at most 2^max_tree_depth gradients.
 
@@ -134,7 +137,7 @@ def nuts(
     parameter has none.
     """
     check_lengths(chains, warmup, draws)
-    chosen: Prior = dist.Normal(0.0, 1.0) if prior is None else prior
+    chosen = as_prior(prior)
 
     def init(key: PRNGKey, x: Inputs) -> State:
         keys = jax.random.split(key, chains)

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from al_jax.memo import memoised
 from al_jax.models.forward import forward, forward_rows, in_dtype, init_params
 from al_jax.pool import stream
 from al_jax.training import Training, train
@@ -15,6 +16,7 @@ from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predicti
 CHUNK_SIZE = 128  # validation rows predicted at a time
 
 
+@memoised
 def point(module: nn.Module, likelihood: Likelihood, training: Training) -> Posterior:
     """Maximum likelihood (with `training.penalty`: a posteriori) estimate: K = 1, the only draw is the network.
 

@@ -1,5 +1,6 @@
 """Priors over a network's parameters, by parameter name, as a numpyro model."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -14,6 +15,22 @@ from al_jax.models.layers import Gaussian
 Prior: TypeAlias = dist.Distribution | Mapping[str, dist.Distribution]
 """One distribution for every parameter, or one for all whose path (such as `Dense_0/kernel`) the key matches: a regular
 expression, searched; the first key that matches counts. Parameters that no key matches have no prior."""
+
+
+def as_prior(prior: float | Mapping[str, float] | Prior) -> Prior:
+    """The prior in which a number stands for a normal distribution around 0 of that standard deviation.
+
+    ValueError unless the number is positive and finite.
+    """
+
+    def one(value: float | dist.Distribution) -> dist.Distribution:
+        if isinstance(value, dist.Distribution):
+            return value
+        if not 0 < value < math.inf:
+            raise ValueError(f"prior={value}: expected a positive standard deviation, or a distribution")
+        return dist.Normal(0.0, float(value))
+
+    return {name: one(value) for name, value in prior.items()} if isinstance(prior, Mapping) else one(prior)
 
 
 def by_name(params: Any) -> dict[str, Array]:

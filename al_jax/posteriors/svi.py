@@ -1,8 +1,8 @@
 """Stochastic variational inference with numpyro's guides, over any parameters of any Flax module."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,9 +14,10 @@ from numpyro import handlers
 from numpyro.distributions import constraints
 from numpyro.infer import SVI, TraceMeanField_ELBO, autoguide, init_to_value
 
+from al_jax.memo import memoised
 from al_jax.models.forward import forward, forward_rows, in_dtype, init_params
 from al_jax.posteriors.point import point_metrics
-from al_jax.posteriors.prior import Prior, by_name, distributions, from_names, model
+from al_jax.posteriors.prior import Prior, as_prior, by_name, distributions, from_names, model
 from al_jax.training import Training, train
 from al_jax.types import Data, Inputs, Likelihood, Posterior, Predictions, PRNGKey
 
@@ -43,33 +44,42 @@ class Guide(NamedTuple):
     divergence: Callable[[Any, PRNGKey], Array]  # KL(guide || prior) in nats, estimated where it has no closed form
 
 
+GUIDES: dict[str, Callable[..., autoguide.AutoGuide]] = {
+    "normal": functools.partial(autoguide.AutoNormal, init_scale=0.01),
+    "low_rank": functools.partial(autoguide.AutoLowRankMultivariateNormal, init_scale=0.01),
+    "delta": autoguide.AutoDelta,
+}
+
+
+@memoised
 def svi(
-    module: nn.Module,
+    module: Annotated[nn.Module, {"dropout": 0.0}],
     likelihood: Likelihood,
     training: Training,
     *,
-    prior: Prior | None = None,
-    guide: Callable[..., autoguide.AutoGuide] | None = None,
-    temperature: float = 1.0,
+    prior: float | Mapping[str, float] | Prior = 0.3,
+    guide: Literal["normal", "low_rank", "delta"] | Callable[..., autoguide.AutoGuide] = "normal",
+    temperature: float = 0.1,
 ) -> Posterior:
     """Minimise E_guide[loss] + temperature * KL(guide || prior) / count, the negative ELBO a row.
 
     Args:
       module: any Flax module `x -> outputs`; its dropout is off.
       prior: by parameter name, see `prior.Prior`; parameters without one are point estimates, so that
-        `{"Dense_2/": Normal(0, 1)}` makes one layer Bayesian. None is N(0, 1) for every parameter.
+        `{"Dense_2/": Normal(0, 1)}` makes one layer Bayesian. A number is the standard deviation of a normal around 0.
       guide: `(model, init_loc_fn=...) -> AutoGuide`, such as numpyro's AutoNormal, AutoLowRankMultivariateNormal,
-        AutoDelta, or a `functools.partial` of one. It starts at the network's initial parameters. None is AutoNormal
-        with standard deviations that start at 0.01.
-      temperature: below 1 is a cold posterior (Wenzel et al. 2020), which tempers the KL.
+        AutoDelta, or a `functools.partial` of one. It starts at the network's initial parameters. "normal", "low_rank"
+        and "delta" are these three, with standard deviations that start at 0.01.
+      temperature: of the KL; 1 is the ELBO, below it is a cold posterior (Wenzel et al. 2020).
 
     A step draws the weights once for its minibatch; where the layers allow it (`variational`), local noise is less
     noisy. `init` raises ValueError for a prior that fits no parameter and a guide that cannot handle the parameters.
     """
     if temperature < 0:
         raise ValueError(f"temperature={temperature}: expected 0 or more")
-    chosen = guide or functools.partial(autoguide.AutoNormal, init_scale=0.01)
-    priors = dist.Normal(0.0, 1.0) if prior is None else prior
+    if isinstance(guide, str) and guide not in GUIDES:
+        raise ValueError(f"guide={guide!r}: expected {' or '.join(map(repr, GUIDES))}, or an autoguide of numpyro")
+    chosen, priors = GUIDES[guide] if isinstance(guide, str) else guide, as_prior(prior)
     trained = in_dtype(module, training.dtype)
 
     def primed(key: PRNGKey, row: Inputs) -> Guide:

@@ -10,6 +10,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from al_jax.memo import memoised
 from al_jax.models.forward import forward, forward_rows, in_dtype
 from al_jax.posteriors.point import point
 from al_jax.training import Training, train
@@ -24,6 +25,7 @@ class State(NamedTuple):
     deviations: Any
 
 
+@memoised
 def swag(
     module: nn.Module,
     likelihood: Likelihood,

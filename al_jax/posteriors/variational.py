@@ -1,14 +1,15 @@
 """Mean-field variational inference over a network's weights (Bayes by backprop)."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from al_jax.memo import memoised
 from al_jax.models.forward import forward, forward_rows, in_dtype
-from al_jax.models.layers import Gaussian
+from al_jax.models.layers import Gaussian, VariationalDense
 from al_jax.posteriors.point import point, point_metrics
 from al_jax.training import Training, train
 from al_jax.types import Data, Inputs, Likelihood, Posterior, Predictions, PRNGKey
@@ -44,13 +45,14 @@ def draw_weights(key: PRNGKey, params: Any) -> Any:
     return jax.tree.unflatten(structure, [draw(k, leaf) for k, leaf in zip(keys, leaves, strict=True)])
 
 
+@memoised
 def variational(
-    module: nn.Module,
+    module: Annotated[nn.Module, {"dropout": 0.0, "dense": VariationalDense, "last": VariationalDense}],
     likelihood: Likelihood,
     training: Training,
     *,
-    prior_std: float = 1.0,
-    temperature: float = 1.0,
+    prior_std: float = 0.3,
+    temperature: float = 0.1,
 ) -> Posterior:
     """Minimise E_q[loss] + temperature * KL(q || prior) / count, the negative ELBO a row (Blundell et al. 2015).
 
@@ -58,7 +60,8 @@ def variational(
       module: a network with `VariationalDense` or `VariationalConv` layers; a few near the output will do, the
         parameters of other layers are point estimates.
       prior_std: of the zero-mean Gaussian prior over every variational weight.
-      temperature: below 1 is a cold posterior (Wenzel et al. 2020), which tempers the KL.
+      temperature: of the KL; 1 is the ELBO, and with few labels its posterior is close to the prior. Below 1 it is a
+        cold posterior (Wenzel et al. 2020).
 
     `init` raises ValueError when `module` has no variational layer, and the constructor when a number is not positive.
     """

@@ -1,7 +1,26 @@
 """Training on the labelled buffer, in one compiled loop."""
 
+from al_jax.training.augmentation import Augmentation, chain, random_crop, random_flip
 from al_jax.training.loop import minibatch_rows, train
+from al_jax.training.optimisers import adam, adamw, sgd
+from al_jax.training.parts import early_stopping, training
 from al_jax.training.penalty import Params, Penalty, l2
 from al_jax.training.settings import Training
 
-__all__ = ["Params", "Penalty", "Training", "l2", "minibatch_rows", "train"]
+__all__ = [
+    "Augmentation",
+    "Params",
+    "Penalty",
+    "Training",
+    "adam",
+    "adamw",
+    "chain",
+    "early_stopping",
+    "l2",
+    "minibatch_rows",
+    "random_crop",
+    "random_flip",
+    "sgd",
+    "train",
+    "training",
+]

@@ -1,16 +1,23 @@
 """Random changes of training images that keep their class, inside the compiled training loop."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
+from al_jax.memo import memoised
 from al_jax.types import PRNGKey
 
-Augmentation = Callable[[PRNGKey, Shaped[Array, "b h w c"]], Shaped[Array, "b h w c"]]
+
+class Augmentation(Protocol):
+    """(key, images [b, h, w, c]) -> images of the same shape."""
+
+    def __call__(self, key: PRNGKey, images: Shaped[Array, "b h w c"], /) -> Shaped[Array, "b h w c"]:
+        """The changed images."""
 
 
+@memoised
 def random_crop(padding: int = 4) -> Augmentation:
     """Move every image by up to `padding` pixels up or down and left or right; zeros enter (He et al. 2016)."""
     if padding < 1:
@@ -29,6 +36,7 @@ def random_crop(padding: int = 4) -> Augmentation:
     return augment
 
 
+@memoised
 def random_flip() -> Augmentation:
     """Mirror every image left to right with probability 1/2."""
 
@@ -40,6 +48,7 @@ def random_flip() -> Augmentation:
     return augment
 
 
+@memoised
 def chain(*augmentations: Augmentation) -> Augmentation:
     """One augmentation after the other, each with a key of its own."""
 

@@ -1,24 +1,38 @@
 """Penalties on the parameters, beside the loss of the labels."""
 
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from al_jax.memo import memoised
+
 Params = Any
-Penalty = Callable[[Params, Array], Array]
-"""(params, count of labelled rows) -> scalar added to the mean loss."""
 
 
+class Penalty(Protocol):
+    """(params, count of labelled rows) -> scalar added to the mean loss."""
+
+    def __call__(self, params: Params, count: Array, /) -> Array:
+        """The penalty."""
+
+
+@memoised
 def l2(coefficient: float, *, over_count: bool = False, only: str = "") -> Penalty:
     """coefficient * sum of squares (no 1/2: the convention of Keras), of the parameters whose path matches `only`.
 
     `over_count=True` divides by the number of labelled rows: the decay c/N that a fixed prior asks for. `only` is a
     regular expression searched in paths such as `Dense_0/kernel`.
     """
+
+    if not 0 <= coefficient < float("inf"):
+        raise ValueError(f"coefficient={coefficient}: expected a finite number, 0 or more")
+    try:
+        re.compile(only)
+    except re.error as error:
+        raise ValueError(f"only={only!r}: expected a regular expression ({error})") from error
 
     def penalty(params: Params, count: Array) -> Array:
         leaves = jax.tree_util.tree_leaves_with_path(params)

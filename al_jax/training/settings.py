@@ -1,13 +1,12 @@
 """How a network is trained on the labelled rows."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Literal
 
 import optax
 
+from al_jax.training.augmentation import Augmentation
 from al_jax.training.penalty import Penalty
-from al_jax.types import Inputs, PRNGKey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Training:
     patience: int | None = None
     evaluate_every: int | None = None
     monitor: Literal["nll", "accuracy"] = "nll"
-    augment: Callable[[PRNGKey, Inputs], Inputs] | None = None
+    augment: Augmentation | None = None
     dtype: Any = None
 
     def __post_init__(self) -> None:

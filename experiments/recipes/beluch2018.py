@@ -34,48 +34,39 @@ import dataclasses
 from typing import Any
 
 from experiments import runner
-from experiments.config import Config, TrainingConfig, changed
-from experiments.datasets import DataConfig
+from experiments.experiment import Experiment, changed
 from experiments.recipes import gal2017
 from experiments.reproduction import study
 from experiments.reproduction.study import Study, StudyOptions
 
 MNIST = changed(gal2017.RECIPE, evaluate="samples")
-CIFAR = Config(
-    data=DataConfig("cifar10"),
-    posterior=dataclasses.replace(MNIST.posterior, network="keras_cnn"),
-    training=TrainingConfig(learning_rate=1e-3, minibatch_size=32, steps=None, epochs=100),
-    campaign=dataclasses.replace(MNIST.campaign, initial_labels=200, batch_size=400, max_labels=9800, pool_subset=None),
+CIFAR = changed(
+    MNIST,
+    data="cifar10",
+    network="keras_cnn(dropout=0.5, mean=0, std=255)",
+    training="adam, epochs=100",
+    initial_labels=200,
+    batch_size=400,
+    max_labels=9800,
+    pool_subset=None,
 )
-ENSEMBLE: dict[str, Any] = {"posterior": "ensemble", "members": 5, "num_samples": 5}
+ENSEMBLE: dict[str, Any] = {"posterior": "ensemble(point, 5)", "num_samples": 5}
 DROPOUT: dict[str, Any] = {"posterior": "mc_dropout", "num_samples": 25}
 PARTS = {
     "ens": changed(MNIST, **ENSEMBLE),
     "mc": changed(MNIST, **DROPOUT),
-    "debal": changed(MNIST, posterior="debal", members=3, num_samples=300),
+    "debal": changed(MNIST, posterior="ensemble(mc_dropout, 3)", num_samples=300),
     "cifar_ens": changed(CIFAR, **ENSEMBLE),
     "cifar_mc": changed(CIFAR, **DROPOUT),
 }
 ARMS = {
-    f"{part}_{acquisition}": changed(config, acquisition=acquisition)
-    for part, config in PARTS.items()
+    f"{part}_{acquisition}": changed(experiment, acquisition=acquisition)
+    for part, experiment in PARTS.items()
     for acquisition in ("variation_ratio", "entropy", "bald", "random")
     if (part, acquisition) != ("debal", "random")
 }
-SMOKE: dict[str, Any] = {
-    "dataset": "digits",
-    "pool_size": 300,
-    "pool_subset": 100,
-    "std": 16.0,
-    "network": "mlp",
-    "hidden": (8,),
-    "epochs": 5,
-    "members": 2,
-    "num_samples": 4,
-    "initial_labels": 20,
-    "batch_size": 10,
-    "max_labels": 30,
-}
+SMALL = {"ensemble(point, 5)": "ensemble(point, 2)", "ensemble(mc_dropout, 3)": "ensemble(mc_dropout, 2)"}
+"""Posteriors of the preset smoke."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,13 +79,25 @@ class Beluch2018(Study):
     """How many seeds of each."""
 
 
-def recipe(chosen: Study, arm: str) -> Config:
+def recipe(chosen: Study, arm: str) -> Experiment:
     """The campaign of an arm."""
+    found, cifar = ARMS[arm], arm.startswith("cifar")
     if chosen.preset == "smoke":
-        return changed(ARMS[arm], **SMOKE)
-    if chosen.preset == "cpu" and arm.startswith("cifar"):
-        return changed(ARMS[arm], max_labels=3000, pool_subset=5000)
-    return changed(ARMS[arm], max_labels=300) if chosen.preset == "cpu" else ARMS[arm]
+        return changed(
+            found,
+            data="subset(digits, 300)",
+            network="mlp(hidden=(8,), dropout=0.5, mean=0, std=16)",
+            posterior=SMALL.get(found.posterior, found.posterior),
+            training="adam, epochs=5" if cifar else gal2017.training(2.5, epochs=5),
+            num_samples=4,
+            initial_labels=20,
+            batch_size=10,
+            max_labels=30,
+            pool_subset=100,
+        )
+    if chosen.preset == "cpu" and cifar:
+        return changed(found, max_labels=3000, pool_subset=5000)
+    return changed(found, max_labels=300) if chosen.preset == "cpu" else found
 
 
 def main() -> None:

@@ -42,29 +42,27 @@ import dataclasses
 
 from al_jax.campaign import Settings
 from experiments import runner
-from experiments.config import AcquisitionConfig, Config, PosteriorConfig, TrainingConfig, changed
-from experiments.datasets import DataConfig
+from experiments.experiment import Experiment, changed
 from experiments.reproduction import study
 from experiments.reproduction.study import Study, StudyOptions
 
-RECIPE = Config(
-    data=DataConfig("mnist", pool_size=40_020),
-    acquisition=AcquisitionConfig("bald"),
-    posterior=PosteriorConfig("mc_dropout", network="gal_cnn", dropout=0.5, mean=0.0, std=255.0),
-    training=TrainingConfig(
-        learning_rate=1e-3,
-        minibatch_size=128,
-        steps=None,
-        epochs=50,
-        weight_decay=2.5,
-        weight_decay_over_count=True,
-        weight_decay_of="^Dense_0/kernel$",
-    ),
-    campaign=Settings(
+
+def training(decay: float, epochs: int = 50) -> str:
+    """Keras' training, with the weight decay of the dense layer."""
+    penalty = f"l2({decay}, over_count=True, only='^Dense_0/kernel$')"
+    return f"adam, minibatch_size=128, epochs={epochs}, penalty={penalty}"
+
+
+RECIPE = Experiment(
+    data="subset(mnist, 40020)",
+    network="gal_cnn(dropout=0.5, mean=0, std=255)",
+    posterior="mc_dropout",
+    acquisition="bald",
+    training=training(2.5),
+    settings=Settings(
         initial_labels=20, batch_size=10, max_labels=1000, num_samples=100, pool_subset=2000, evaluate="point"
     ),
 )
-POINT = changed(RECIPE, posterior="point")
 ARMS = {
     "bald": RECIPE,
     "bald_fresh_masks": changed(RECIPE, posterior="mc_dropout_fresh_masks"),
@@ -72,13 +70,12 @@ ARMS = {
     "max_entropy": changed(RECIPE, acquisition="entropy"),
     "mean_std": changed(RECIPE, acquisition="mean_std"),
     "mean_std_2017": changed(RECIPE, acquisition="mean_std_2017"),
-    "random": changed(RECIPE, acquisition="random", weight_decay=3.5),
-    "det_max_entropy": changed(POINT, acquisition="entropy"),
-    "det_bald": POINT,
-    "det_variation_ratio": changed(POINT, acquisition="variation_ratio"),
-    "det_mean_std": changed(POINT, acquisition="mean_std"),
+    "random": changed(RECIPE, acquisition="random", training=training(3.5)),
+    "det_max_entropy": changed(RECIPE, posterior="point", acquisition="entropy"),
+    "det_bald": changed(RECIPE, posterior="point"),
+    "det_variation_ratio": changed(RECIPE, posterior="point", acquisition="variation_ratio"),
+    "det_mean_std": changed(RECIPE, posterior="point", acquisition="mean_std"),
 }
-SMOKE = {"dataset": "digits", "pool_size": 300, "std": 16.0, "epochs": 5, "max_labels": 30, "num_samples": 5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +86,20 @@ class Gal2017(Study):
     """See above."""
 
 
-def recipe(chosen: Study, arm: str) -> Config:
+def recipe(chosen: Study, arm: str) -> Experiment:
     """The campaign of an arm."""
     if chosen.preset == "cpu":
         return changed(ARMS[arm], max_labels=300)
     if chosen.preset == "smoke":
-        return changed(ARMS[arm], **SMOKE, pool_subset=100)
+        return changed(
+            ARMS[arm],
+            data="subset(digits, 300)",
+            network="gal_cnn(dropout=0.5, mean=0, std=16)",
+            training=training(3.5 if arm == "random" else 2.5, epochs=5),
+            max_labels=30,
+            num_samples=5,
+            pool_subset=100,
+        )
     return ARMS[arm]
 
 

@@ -60,8 +60,7 @@ from typing import Any, Literal
 
 from al_jax.campaign import Settings
 from experiments import runner
-from experiments.config import AcquisitionConfig, Config, PosteriorConfig, TrainingConfig, changed
-from experiments.datasets import DataConfig
+from experiments.experiment import Experiment, changed
 from experiments.reproduction import study
 from experiments.reproduction.study import Study, StudyOptions
 
@@ -70,35 +69,41 @@ INITIAL = (
     *(9849, 59305, 39508, 39356, 8758, 52579, 13655, 7636, 21562, 41329),
 )
 EPOCH = 79  # minibatches of 64: 5 056 images
-MNIST = Config(
-    data=DataConfig("mnist", initial_rows=INITIAL, validation_size=1024),
-    acquisition=AcquisitionConfig("batchbald", num_configurations=40_000),
-    posterior=PosteriorConfig("mc_dropout", network="batchbald_cnn", dropout=0.5, mean=0.1307 * 255, std=0.3081 * 255),
-    training=TrainingConfig(
-        learning_rate=1e-3,
-        minibatch_size=64,
-        steps=30 * EPOCH,
-        evaluate_every=EPOCH,
-        patience=3,
-        monitor="accuracy",
-    ),
-    campaign=Settings(initial_labels=20, batch_size=10, max_labels=300, num_samples=100),
+NOISE = 0.1 * 0.3081 * 255
+SCALE = f"dropout=0.5, mean={0.1307 * 255}, std={0.3081 * 255}"
+
+
+def data(copies: int = 1, images: int | None = None, initial: bool = True) -> str:
+    """MNIST with the paper's validation rows, its initial rows or none, and its repetition; `images` are kept."""
+    text = f"with_initial(mnist, {INITIAL})" if initial else "mnist"
+    text = f"with_validation({text}, {1024 if copies == 1 else 3072})"
+    text = text if images is None else f"subset({text}, {images})"
+    return text if copies == 1 else f"repeated({text}, {copies}, noise={NOISE})"
+
+
+def training(evaluations: int, steps: int = EPOCH) -> str:
+    """At most so many evaluations, `steps` apart; the third in a row without a better accuracy is the last."""
+    stopping = f"early_stopping(3, every={steps}, monitor='accuracy')"
+    return f"adam, {stopping}, minibatch_size=64, steps={evaluations * steps}"
+
+
+MNIST = Experiment(
+    data=data(),
+    network=f"batchbald_cnn({SCALE})",
+    posterior="mc_dropout",
+    acquisition="batchbald(40_000)",
+    training=training(30),
+    settings=Settings(initial_labels=20, batch_size=10, max_labels=300, num_samples=100),
 )
-REPEATED = changed(
-    MNIST, repeated=3, repeated_noise=0.1 * 0.3081 * 255, validation_size=3072, num_samples=10, steps=40 * EPOCH
-)
+REPEATED = changed(MNIST, data=data(3), training=training(40), num_samples=10)
 EMNIST = changed(
     MNIST,
-    dataset="emnist/balanced",
-    initial_rows=(),
+    data="subset(with_validation(tfds('emnist/balanced'), 16_384), 94_000)",
+    network=f"emnist_cnn({SCALE})",
+    training=training(40, 4 * EPOCH),
     initial_labels=0,
     balanced=False,
-    validation_size=16_384,
-    pool_size=94_000,
     pool_subset=47_000,
-    network="emnist_cnn",
-    steps=40 * 4 * EPOCH,
-    evaluate_every=4 * EPOCH,
     batch_size=5,
     num_samples=10,
 )
@@ -112,37 +117,21 @@ ARMS = {
     "bald_b40_k20": changed(MNIST, acquisition="bald", num_samples=20, batch_size=40),
     "batchbald_b10_k10": changed(MNIST, num_samples=10),
     "batchbald_b10_k1000": changed(MNIST, num_samples=1000, test_samples=100),
-    "power_bald_b10": changed(MNIST, acquisition="bald", stochastic="power"),
+    "power_bald_b10": changed(MNIST, acquisition="stochastic_top_k(bald, 'power')"),
     "repeated_batchbald": REPEATED,
     "repeated_bald": changed(REPEATED, acquisition="bald"),
     "repeated_random": changed(REPEATED, acquisition="random", batch_size=5),
     "repeated_mean_std": changed(REPEATED, acquisition="mean_std"),
     "repeated_variation_ratio": changed(REPEATED, acquisition="variation_ratio"),
-    "repeated2_batchbald": changed(REPEATED, repeated=2),
-    "repeated2_bald": changed(REPEATED, repeated=2, acquisition="bald"),
-    "repeated2_random": changed(REPEATED, repeated=2, acquisition="random"),
-    "repeated5_batchbald": changed(REPEATED, repeated=5),
-    "repeated5_bald": changed(REPEATED, repeated=5, acquisition="bald"),
-    "repeated5_random": changed(REPEATED, repeated=5, acquisition="random"),
+    "repeated2_batchbald": changed(REPEATED, data=data(2)),
+    "repeated2_bald": changed(REPEATED, data=data(2), acquisition="bald"),
+    "repeated2_random": changed(REPEATED, data=data(2), acquisition="random"),
+    "repeated5_batchbald": changed(REPEATED, data=data(5)),
+    "repeated5_bald": changed(REPEATED, data=data(5), acquisition="bald"),
+    "repeated5_random": changed(REPEATED, data=data(5), acquisition="random"),
     "emnist_batchbald": EMNIST,
     "emnist_bald": changed(EMNIST, acquisition="bald"),
     "emnist_random": changed(EMNIST, acquisition="random"),
-}
-SMOKE: dict[str, Any] = {
-    "dataset": "digits",
-    "initial_rows": (),
-    "validation_size": 50,
-    "pool_size": 200,
-    "pool_subset": None,
-    "num_configurations": 200,
-    "network": "mlp",
-    "hidden": (8,),
-    "mean": None,
-    "std": None,
-    "steps": 20,
-    "evaluate_every": 10,
-    "num_samples": 5,
-    "test_samples": None,
 }
 
 
@@ -161,22 +150,41 @@ class Kirsch2019(Study):
     """Begin with the paper's 20 images, or with two of each digit that every seed draws for itself."""
 
 
-def recipe(chosen: Kirsch2019, arm: str) -> Config:
+def copies(arm: str) -> int:
+    """How often every image of the arm's pool is there."""
+    return {"repeated": 3, "repeated2": 2, "repeated5": 5}.get(arm.split("_")[0], 1)
+
+
+def recipe(chosen: Kirsch2019, arm: str) -> Experiment:
     """The campaign of an arm."""
-    config = ARMS[arm]
-    if chosen.initial == "balanced":
-        config = changed(config, initial_rows=())
+    found, emnist, initial = ARMS[arm], arm.startswith("emnist"), chosen.initial == "paper"
+    if not initial and not emnist:
+        found = changed(found, data=data(copies(arm), initial=False))
+    if chosen.preset == "paper":
+        return found
+    if found.acquisition == MNIST.acquisition:
+        found = changed(found, acquisition=f"batchbald({200 if chosen.preset == 'smoke' else 10_000})")
     if chosen.preset == "smoke":
-        settings = config.campaign
-        return changed(config, **SMOKE, max_labels=settings.initial_labels + settings.batch_size)
-    if chosen.preset == "cpu":
-        config = changed(config, num_configurations=10_000)
-        if arm.startswith("repeated"):
-            return changed(config, pool_size=10_000, batch_size=10)
-        if arm.startswith("emnist"):
-            return changed(config, pool_subset=5_000)
-        return changed(config, pool_subset=10_000, test_samples=min(20, config.campaign.num_samples))
-    return config
+        return changed(found, **smoke(arm))
+    if copies(arm) > 1:
+        return changed(found, data=data(copies(arm), 10_000, initial), batch_size=10)
+    if emnist:
+        return changed(found, pool_subset=5_000)
+    return changed(found, pool_subset=10_000, test_samples=min(20, found.settings.num_samples))
+
+
+def smoke(arm: str) -> dict[str, Any]:
+    """Two rounds on 200 rows of digits with a tiny network."""
+    rows, settings = "subset(with_validation(digits, 50), 200)", ARMS[arm].settings
+    return {
+        "data": rows if copies(arm) == 1 else f"repeated({rows}, {copies(arm)}, noise={NOISE})",
+        "network": "mlp(hidden=(8,), dropout=0.5)",
+        "training": training(2, 10),
+        "pool_subset": None,
+        "num_samples": 5,
+        "test_samples": None,
+        "max_labels": settings.initial_labels + settings.batch_size,
+    }
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from al_jax import results
+from al_jax import results, vocabulary
 from al_jax.campaign.store import StoreError
-from experiments.config import Config
+from experiments.experiment import Experiment
 from experiments.published.runs import Published
 from experiments.reproduction import kept, study
 from experiments.reproduction.kept import Kept
@@ -51,8 +51,8 @@ class Paper(NamedTuple):
     title: str
     note: str
     study: type[Study]
-    recipe: Callable[[Any, str], Config]
-    arms: Mapping[str, Config]
+    recipe: Callable[[Any, str], Experiment]
+    arms: Mapping[str, Experiment]
     published: Mapping[str, Published]
     parts: tuple[Part, ...]
 
@@ -62,7 +62,7 @@ class Result(NamedTuple):
 
     arm: str
     preset: str
-    config: Config
+    config: Experiment
     kept: Kept
 
 
@@ -100,9 +100,9 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != ".") if folder.exists() else []
 
 
-def _whole(folder: Path, config: Config) -> Kept:
+def _whole(folder: Path, config: Experiment) -> Kept:
     """The folder's seeds; StoreError when one has other labels than its recipe and was not stopped."""
-    found, settings = kept.read(folder, folder.name), config.campaign
+    found, settings = kept.read(folder, folder.name), config.settings
     grid = [*range(settings.initial_labels, settings.max_labels, settings.batch_size), settings.max_labels]
     stopped = {int(seed) for run in found.runs for seed in run["stopped"]}
     missing = {"round", "num_labelled", "accuracy", "nll", "ece", "brier", "fit_steps"} - set(found.rounds)
@@ -132,7 +132,7 @@ def measured(result: Result, quantity: Quantity) -> tuple[float, ...]:
         batches = acquired.sort_values("pick").groupby(["seed", "round"])["info_saturation"].last()
         return tuple(batches.groupby("seed").median())
     if quantity.kind == "epochs":
-        epoch = result.config.training.evaluate_every
+        epoch = vocabulary.expression("training", result.config.training).make({}).evaluate_every
         return () if epoch is None else tuple(rounds.groupby("seed")["fit_steps"].mean() / epoch)
     return tuple(rounds[rounds["num_labelled"] == quantity.at].sort_values("seed")[quantity.kind])
 
@@ -187,7 +187,7 @@ def _compared(
 ) -> Comparison:
     verdict, inside = None, 0
     if published is not None and theirs and ours and quantity.kind in ("labels", "accuracy"):
-        budgets = result.config.campaign.max_labels, published.budget
+        budgets = result.config.settings.max_labels, published.budget
         verdict = place(results.quartiles(ours)[1], theirs, *budgets)
         inside = sum(place(value, theirs, *budgets) == "inside" for value in ours)
     return Comparison(result.arm, result.preset, quantity, theirs, ours, verdict, inside)

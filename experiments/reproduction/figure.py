@@ -62,7 +62,7 @@ def quartile_curve(rounds: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _panel(axes: Axes, paper: Paper, part: Part, metric: str, found: list[Result]) -> None:
     look = styles(part.arms)
-    last = max(result.config.campaign.max_labels for result in found)
+    last = max(result.config.settings.max_labels for result in found)
     for place, result in enumerate(found):
         dash, colour = look[result.arm]
         curve = quartile_curve(result.kept.rounds, metric)

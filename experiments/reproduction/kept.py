@@ -7,7 +7,6 @@ FOLDER/run.json               the configuration of all seeds here; of every run 
 A seed is here when run.json, which is written last, says so. There is one configuration in a folder, never two.
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +17,9 @@ import pandas as pd
 
 from al_jax.campaign import Campaign, store
 from al_jax.campaign.store import StoreError
-from experiments.config import Config
-from experiments.datasets import original_pool
+from al_jax.data import original_rows_of
+from experiments import experiment as experiments_
+from experiments.experiment import Experiment
 
 HOW = ("seeds", "first_seed", "seed_block", "chunk_size", "mode", "pool_on")
 """Settings that say how a recipe is run: they may differ between the seeds of a folder."""
@@ -39,28 +39,28 @@ class Kept(NamedTuple):
         return sorted(seed for run in self.runs for seed in run["seeds"])
 
 
-def recipe(config: Config) -> dict[str, Any]:
-    """The configuration as JSON has it, without `HOW`."""
-    plain = json.loads(json.dumps(dataclasses.asdict(config)))
-    plain["campaign"] = {name: value for name, value in plain["campaign"].items() if name not in HOW}
+def recipe(experiment: Experiment) -> dict[str, Any]:
+    """The experiment as JSON has it, without `HOW`."""
+    plain = experiments_.recipe(experiment)
+    plain["settings"] = {name: value for name, value in plain["settings"].items() if name not in HOW}
     return plain
 
 
-def differences(stored: Mapping[str, Any], config: Config) -> list[str]:
-    """Where a stored recipe is not that of `config`; a field younger than the file had its default value."""
-    default, expected = recipe(Config()), recipe(config)
-    found = []
-    for section, fields in expected.items():
-        there = default[section] | stored.get(section, {})
-        names = sorted(there.keys() | fields.keys())
-        found += [f"{n} ({there.get(n)}, not {fields.get(n)})" for n in names if there.get(n) != fields.get(n)]
-    return found
+def differences(stored: Mapping[str, Any], experiment: Experiment) -> list[str]:
+    """Where a stored recipe is not that of `experiment`; a field younger than the file had its default value."""
+
+    def flat(plain: Mapping[str, Any]) -> dict[str, Any]:
+        return {**{name: value for name, value in plain.items() if name != "settings"}, **plain.get("settings", {})}
+
+    there, expected = flat(recipe(Experiment())) | flat(stored), flat(recipe(experiment))
+    names = sorted(there.keys() | expected.keys())
+    return [f"{n} ({there.get(n)}, not {expected.get(n)})" for n in names if there.get(n) != expected.get(n)]
 
 
-def check(folder: Path, config: Config) -> None:
+def check(folder: Path, experiment: Experiment) -> None:
     """StoreError when the folder holds seeds of another recipe."""
     stored = _index(folder)
-    if stored is not None and (found := differences(stored["configuration"], config)):
+    if stored is not None and (found := differences(stored["configuration"], experiment)):
         raise StoreError(f"{folder} holds seeds of another recipe: it differs in {', '.join(found)}")
 
 
@@ -70,34 +70,35 @@ def seeds(folder: Path) -> list[int]:
     return [] if stored is None else sorted(seed for run in stored["runs"] for seed in run["seeds"])
 
 
-def keep(folder: Path, config: Config, done: Campaign, command: str, directory: Path) -> None:
+def keep(folder: Path, experiment: Experiment, done: Campaign, command: str, directory: Path) -> None:
     """Add the seeds of a finished campaign, whose results are in `directory`; those that are there stay as they are.
 
     StoreError when the folder holds seeds of another recipe, or these.
     """
-    check(folder, config)
-    new = range(config.campaign.first_seed, config.campaign.first_seed + config.campaign.seeds)
+    check(folder, experiment)
+    new = range(experiment.settings.first_seed, experiment.settings.first_seed + experiment.settings.seeds)
     there = sorted(set(seeds(folder)) & set(new))
     if there:
         raise StoreError(f"{folder} holds seed {there[0]} already: delete its files to keep another")
     folder.mkdir(parents=True, exist_ok=True)
-    rows = original_pool(config.data)
+    rows = original_rows_of(experiments_.build(experiment).dataset)
     acquired = done.acquired.assign(row=rows[done.acquired["row"].to_numpy(int)])
-    if config.data.repeated > 1:
-        copies = done.acquired["row"].to_numpy(int) // (len(rows) // config.data.repeated)
+    distinct = len(np.unique(rows))
+    if distinct < len(rows):  # `repeated`: copy after copy of the whole pool
+        copies = done.acquired["row"].to_numpy(int) // distinct
         acquired.insert(acquired.columns.get_loc("row") + 1, "copy", copies)
     for seed in new:
         for name, table in {f"seed{seed}": done.rounds, f"acquired_seed{seed}": acquired}.items():
             of_seed = table[table["seed"] == seed].drop(columns="method")
             store.write_table(folder / f"{name}.csv", of_seed.apply(_rounded))
-    stored = _index(folder) or {"configuration": recipe(config), "runs": []}
+    stored = _index(folder) or {"configuration": recipe(experiment), "runs": []}
     run = {
         "seeds": list(new),
         "command": command,
         "hours": float(f"{done.rounds.drop_duplicates('round').seconds.sum() / 3600:.4g}"),
         "compile_seconds": round(done.compile_seconds, 1),
         "stopped": {str(seed): why for seed, why in done.stopped.items()},
-        "how": {name: getattr(config.campaign, name) for name in HOW if name not in ("seeds", "first_seed")},
+        "how": {name: getattr(experiment.settings, name) for name in HOW if name not in ("seeds", "first_seed")},
         "environment": json.loads((directory / "environment.json").read_text())[-1],
     }
     store.write_json(folder / "run.json", stored | {"runs": [*stored["runs"], run]})

@@ -18,9 +18,8 @@ from al_jax.campaign.store import StoreError
 from al_jax.engine.processes import on_first
 from al_jax.errors import unknown
 from experiments import runner
-from experiments.config import Config, changed
-from experiments.datasets import expect
 from experiments.dry_run import print_costs
+from experiments.experiment import Experiment, changed, identity
 from experiments.reproduction import kept
 from experiments.runner import RunOptions, console
 
@@ -58,7 +57,7 @@ class Job(NamedTuple):
     """A campaign of one arm over some of its seeds."""
 
     arm: str
-    config: Config
+    config: Experiment
     directory: Path  # of its checkpoints
     folder: Path  # of the arm's kept tables
 
@@ -86,7 +85,7 @@ def from_variant(kind: type[S], name: str) -> S:
     return found
 
 
-def configuration(chosen: S, arm: str, recipe: Callable[[S, str], Config]) -> Config:
+def configuration(chosen: S, arm: str, recipe: Callable[[S, str], Experiment]) -> Experiment:
     """The campaign of an arm, with the study's own budget where it has one."""
     config = recipe(chosen, arm)
     return config if chosen.max_labels is None else changed(config, max_labels=chosen.max_labels)
@@ -94,7 +93,7 @@ def configuration(chosen: S, arm: str, recipe: Callable[[S, str], Config]) -> Co
 
 def command(name: str, study: Study, job: Job) -> str:
     """The command that runs this job alone."""
-    settings = job.config.campaign
+    settings = job.config.settings
     alone = dataclasses.replace(study, arms=(job.arm,), seeds=settings.seeds, first_seed=settings.first_seed)
     options = [f"python -m experiments.recipes.{name}"]
     for field in dataclasses.fields(alone):
@@ -105,7 +104,7 @@ def command(name: str, study: Study, job: Job) -> str:
     return " ".join(options)
 
 
-def jobs(name: str, study: Study, recipes: Mapping[str, Config], options: StudyOptions) -> list[Job]:
+def jobs(name: str, study: Study, recipes: Mapping[str, Experiment], options: StudyOptions) -> list[Job]:
     """What is left to do: on a CPU seed after seed, every arm in turn; elsewhere all seeds of an arm at once.
 
     StoreError when a folder holds another recipe or, without --resume, an unfinished run.
@@ -125,10 +124,10 @@ def jobs(name: str, study: Study, recipes: Mapping[str, Config], options: StudyO
             found.append(Job(arm, config, (runs / arm / which).absolute(), tables / arm))
     for job in found:
         if on_first((job.directory / "config.json").exists):
-            store.check_config(job.directory, dataclasses.asdict(job.config))
+            store.check_config(job.directory, identity(job.config))
             if not options.resume and not store.finished(job.directory):
                 raise StoreError(f"{job.directory} holds an unfinished run: continue it with --resume")
-    return found if together else sorted(found, key=lambda job: job.config.campaign.first_seed)
+    return found if together else sorted(found, key=lambda job: job.config.settings.first_seed)
 
 
 def kept_folder(name: str, study: Study, options: StudyOptions) -> Path:
@@ -137,7 +136,7 @@ def kept_folder(name: str, study: Study, options: StudyOptions) -> Path:
 
 
 def run(
-    name: str, study: S, known: Mapping[str, Config], options: StudyOptions, recipe: Callable[[S, str], Config]
+    name: str, study: S, known: Mapping[str, Experiment], options: StudyOptions, recipe: Callable[[S, str], Experiment]
 ) -> None:
     """Run or continue the arms, keep every seed as soon as it is finished, and print the table of all that are."""
     for arm in study.arms:
@@ -160,6 +159,12 @@ def run(
         console.print(f"stopped after {options.max_hours} hours: the same command with --resume continues")
 
 
+def expect(holds: bool, name: str, value: object, expected: str) -> None:
+    """ValueError that names the option and its value unless `holds`."""
+    if not holds:
+        raise ValueError(f"{name}={value!r}: expected {expected}")
+
+
 def _run(name: str, study: Study, to_do: list[Job], options: StudyOptions) -> bool:
     """Run the jobs in turn; whether the time was over before they were finished."""
     began = time.monotonic()
@@ -168,7 +173,7 @@ def _run(name: str, study: Study, to_do: list[Job], options: StudyOptions) -> bo
         if on_first(partial(_over, left)):
             return True
         resuming = dataclasses.replace(options, resume=True)  # `jobs` has refused what had to be
-        done = runner.run_config(job.config, job.directory, resuming, method=job.arm, max_hours=left)
+        done = runner.run_experiment(job.config, job.directory, resuming, method=job.arm, max_hours=left)
         if not done.finished:
             return True
         on_first(partial(kept.keep, job.folder, job.config, done, command(name, study, job), job.directory))

@@ -25,8 +25,8 @@ LEFT = ("arm", "", "runs")
 INTRODUCTION = """\
 # Reproductions
 
-Written by `python -m experiments.reproduction.report` from the kept results (`experiments/results/`, where the `run.json`
-of every folder has the exact commands, versions and commits); not to be edited.
+Written by `python -m experiments.reproduction.report` from the kept results (`experiments/results/`, where the
+`run.json` of every folder has the exact commands, versions and commits); not to be edited.
 
 - **Labels** are counted in total, the initial ones included, when an accuracy is first met; "never": not within the
   budget.

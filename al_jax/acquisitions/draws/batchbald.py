@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from al_jax.information import entropy, mutual_information
+from al_jax.memo import memoised
 from al_jax.pool import check_batch_size
 from al_jax.types import Acquired, Acquisition, Inputs, PRNGKey, Round
 
@@ -162,6 +163,7 @@ def standard_error(configurations: Configurations, values: Float[Array, " M"]) -
     return jnp.sqrt(jnp.sum(totals**2) * families / jnp.maximum(families - 1, 1))
 
 
+@memoised
 def batchbald(
     num_configurations: int = 10_000,
     *,

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from al_jax.acquisitions.regression import gaussian_information_gain
 from al_jax.acquisitions.top_k import select_best
 from al_jax.information import entropy, log_marginal
-from al_jax.types import Acquisition, Inputs, Pool, PRNGKey, Round
+from al_jax.memo import memoised
+from al_jax.types import Acquisition, GaussianPredictions, Inputs, Pool, PRNGKey, Round
 
 
 def expected_information_gain(log_probs: Float[Array, "n K C"], targets: Float[Array, "T K C"]) -> Float[Array, " n"]:
@@ -36,22 +38,34 @@ def expected_information_gain(log_probs: Float[Array, "n K C"], targets: Float[A
     return jnp.mean(alone + of_pair, axis=1)
 
 
-def epig(targets: Inputs, gain: Callable[[Any, Any], Array] = expected_information_gain) -> Acquisition:
+@memoised
+def epig(targets: int | Inputs = 200, gain: Callable[[Any, Any], Array] | None = None) -> Acquisition:
     """The rows with the highest EPIG about `targets [T, ...]`, inputs from the distribution that will be predicted.
+
+    A number of targets means as many random rows of the pool, drawn once a campaign (all, where it has fewer).
 
     The targets are predicted once a round by the same K functions as the pool. In `acquire` they are predictions
     `[T, K, C]` themselves. Memory: T K C floats, and C T C a row of a chunk. ValueError where the samples are not as
-    many as the pool's. `gain(samples of n rows, samples of the targets) -> [n]`: for regression it is
-    `regression.gaussian_information_gain`.
+    many as the pool's, and for less than 1 target. `gain(samples of n rows, samples of the targets) -> [n]` is by
+    default `expected_information_gain`, for a regression `regression.gaussian_information_gain`.
     """
+    drawn = isinstance(targets, int)
+    if drawn and targets < 1:
+        raise ValueError(f"targets={targets}: expected at least 1")
 
     def init(key: PRNGKey, pool: Pool) -> Inputs:
-        return jax.tree.map(jnp.asarray, targets)
+        if not drawn:
+            return jax.tree.map(jnp.asarray, targets)
+        size = len(pool.available)
+        chosen = jnp.sort(jax.random.permutation(key, size)[: min(targets, size)])  # type: ignore[type-var]
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], pool.inputs)
 
     def prepare(key: PRNGKey, round: Round) -> Any:
         return round.functions(round.memory).samples
 
     def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, " n"]:
-        return gain(round.functions(x).samples, round.context)
+        samples = round.functions(x).samples
+        by_type = gaussian_information_gain if isinstance(samples, GaussianPredictions) else expected_information_gain
+        return (gain or by_type)(samples, round.context)
 
     return Acquisition(summarise, select_best, prepare, init)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from al_jax.memo import memoised
 from al_jax.pool import check_batch_size
 from al_jax.types import Acquired, Acquisition, Inputs, PRNGKey, Round
 
@@ -16,6 +17,7 @@ def squared_distances(a: Float[Array, "n D"], b: Float[Array, "m D"]) -> Float[A
     return jnp.maximum(jnp.sum(a * a, -1)[:, None] + jnp.sum(b * b, -1) - 2.0 * products, 0.0)
 
 
+@memoised
 def core_set() -> Acquisition:
     """Farthest-first traversal: add the row farthest from all labelled and chosen rows (Sener & Savarese 2018, alg. 1).
 

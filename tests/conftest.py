@@ -11,6 +11,7 @@ os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false" if version("jaxlib") < "0.11" else ""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,21 +19,12 @@ import numpy as np
 import optax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+from tables import POSTERIORS
 
+from al_jax import vocabulary
 from al_jax.data import Dataset
 from al_jax.likelihood import categorical
-from al_jax.models import MLP, VariationalDense
-from al_jax.posteriors import (
-    ensemble,
-    laplace,
-    mc_dropout,
-    nuts,
-    nuts_last_layer,
-    point,
-    svi,
-    swag,
-    variational,
-)
+from al_jax.models import MLP
 from al_jax.training import Training
 from al_jax.types import GaussianPredictions, Posterior
 
@@ -97,23 +89,13 @@ def straight_line() -> Posterior:
 
 
 def tiny(name: str, training: Training = TRAINING) -> Posterior:
-    """The posterior of this name over a network of 8 hidden units."""
-    if name == "variational":
-        return variational(MLP(3, (8,), 0.0, dense=VariationalDense), categorical(), training)
-    if name == "svi":
-        return svi(MLP(3, (8,), 0.0), categorical(), training)
-    if name == "swag":
-        return swag(MLP(3, (8,), 0.5), categorical(), training, snapshots=4, steps=2, rank=3)
-    if name == "laplace":
-        return laplace(MLP(3, (8,), 0.5), categorical(), training)
-    if name == "nuts_last_layer":
-        return nuts_last_layer(MLP(3, (8,), 0.5), categorical(), training, warmup=8, draws=4)
-    if name == "nuts":
-        return nuts(MLP(3, (4,), 0.0), categorical(), chains=2, warmup=8, draws=4, max_tree_depth=4)
-    inner = mc_dropout if name in ("mc_dropout", "debal") else point
-    posterior = inner(MLP(3, (8,), 0.5), categorical(), training)
-    return ensemble(posterior, 3) if name in ("ensemble", "debal") else posterior
+    """The posterior of this name in the table, over a network of 8 hidden units (`nuts`: 4)."""
 
+    def module(metadata: tuple[dict[str, Any], ...]) -> MLP:
+        options = {"dropout": 0.5}
+        for wanted in metadata:
+            options |= wanted
+        return MLP(3, (4,) if name == "nuts" else (8,), **options)
 
-POSTERIORS = ("point", "mc_dropout", "variational", "ensemble", "debal", "svi", "swag", "laplace")
-POSTERIORS += ("nuts_last_layer", "nuts")
+    bound = {"module": module, "likelihood": lambda _: categorical(), "training": lambda _: training}
+    return vocabulary.expression("posterior", POSTERIORS[name]).make(bound)

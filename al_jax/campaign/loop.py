@@ -23,7 +23,7 @@ from al_jax.campaign.store import Store, last_round, log_start, save, wait, writ
 from al_jax.data import Dataset, check, initial_rows
 from al_jax.engine import chunks, parallel
 from al_jax.engine.compiled import Compiled, compile_cycle
-from al_jax.engine.cycle import State, cycle, steps
+from al_jax.engine.cycle import Sizes, State, cycle, steps
 from al_jax.engine.host_pool import compile_host_pool
 from al_jax.engine.parallel import Layout
 from al_jax.engine.processes import on_first
@@ -132,20 +132,10 @@ def programs(
 ) -> Any:
     """The `Cycle` that these settings ask for, or its `Steps` with the pool on the host; ValueError as of `cycle`."""
     build: Callable[..., Any] = steps if settings.pool_on == "host" else cycle
-    return build(
-        posterior,
-        acquisition,
-        likelihood or categorical(),
-        batch_size=settings.batch_size,
-        num_samples=settings.num_samples,
-        max_labels=settings.max_labels,
-        test_samples=settings.test_samples,
-        chunk_size=settings.chunk_size or DEFAULT_CHUNK,
-        pool_subset=settings.pool_subset,
-        warm_start=settings.warm_start,
-        evaluate=settings.evaluate,
-        mesh=layout.mesh if layout is not None and layout.mode == "pool" else None,
-    )
+    given = {name: getattr(settings, name) for name in Sizes._fields}
+    sizes = Sizes(**given | {"chunk_size": settings.chunk_size or DEFAULT_CHUNK})
+    mesh = layout.mesh if layout is not None and layout.mode == "pool" else None
+    return build(posterior, acquisition, likelihood or categorical(), sizes, mesh)
 
 
 def layout_of(settings: Settings, devices: Sequence[jax.Device] | None = None) -> Layout:
@@ -158,39 +148,45 @@ def layout_of(settings: Settings, devices: Sequence[jax.Device] | None = None) -
     return parallel.layout(settings.seeds, settings.seed_block, local)
 
 
+class How(NamedTuple):
+    """How a campaign is run, beside its settings: the further arguments of `run` and `rounds`.
+
+    likelihood: the one given to the posterior; `categorical()` by default.
+    method: name of the campaign in its tables and beside the progress bar.
+    initial: pool rows int [S, initial_labels] that are labelled at the start, instead of random ones.
+    results: from `open_store`: every round is checkpointed there, and a run that was killed continues.
+    console: where the progress bar goes; None shows none.
+    devices: of all processes, from `parallel.devices`; by default all there are.
+    max_hours: end after the round in which they are over; with `results` the run can then be continued.
+    """
+
+    likelihood: Likelihood | None = None
+    method: str = "campaign"
+    initial: np.ndarray | None = None
+    results: Store | None = None
+    console: Console | None = None
+    devices: Sequence[jax.Device] | None = None
+    max_hours: float | None = None
+
+
 def run(
     posterior: Posterior,
     acquisition: Acquisition,
     dataset: Dataset,
     settings: Settings | None = None,
     *,
-    likelihood: Likelihood | None = None,
-    method: str = "campaign",
-    initial: np.ndarray | None = None,
     oracle: Oracle | None = None,
-    results: Store | None = None,
-    console: Console | None = None,
-    devices: Sequence[jax.Device] | None = None,
-    max_hours: float | None = None,
+    **how: Any,
 ) -> Campaign:
     """Run a campaign over all seeds: `propose` and `absorb` are compiled once each, before the first round.
 
-    Args:
-      likelihood: the one given to `posterior`; `categorical()` by default.
-      method: name of the campaign in its tables and beside the progress bar.
-      initial: pool rows int [S, initial_labels] that are labelled at the start, instead of random ones.
-      oracle: answers for proposed rows; by default the labels of `dataset`. Of several processes only process 0 asks.
-      results: from `open_store`: every round is checkpointed there, and a run that was killed continues.
-      console: where the progress bar goes; None shows none.
-      devices: of all processes, from `parallel.devices`; by default all there are.
-      max_hours: end after the round in which they are over; with `results` the run can then be continued.
+    `how`: fields of `How`, by name. `oracle` answers for proposed rows; by default the labels of `dataset` do. Of
+    several processes only process 0 asks.
 
     A seed whose training diverges is stopped there and keeps its earlier rounds; the others finish.
     ValueError names what cannot work before anything is compiled; RuntimeError when the oracle answers nothing at all.
     """
-    options: dict[str, Any] = {"likelihood": likelihood, "method": method, "initial": initial, "results": results}
-    options |= {"console": console, "devices": devices, "max_hours": max_hours}
-    loop = rounds(posterior, acquisition, dataset, settings, **options)
+    loop = rounds(posterior, acquisition, dataset, settings, **how)
     try:
         proposed = next(loop)
         while True:
@@ -205,18 +201,7 @@ def run(
 
 
 def rounds(
-    posterior: Posterior,
-    acquisition: Acquisition,
-    dataset: Dataset,
-    settings: Settings | None = None,
-    *,
-    likelihood: Likelihood | None = None,
-    method: str = "campaign",
-    initial: np.ndarray | None = None,
-    results: Store | None = None,
-    console: Console | None = None,
-    devices: Sequence[jax.Device] | None = None,
-    max_hours: float | None = None,
+    posterior: Posterior, acquisition: Acquisition, dataset: Dataset, settings: Settings | None = None, **how: Any
 ) -> Generator[Proposed, tuple[np.ndarray, np.ndarray], Campaign]:
     """`run` turned inside out, for whoever labels in their own time: yields each round that needs labels.
 
@@ -224,6 +209,7 @@ def rounds(
     Arguments and errors are those of `run`, an error in the answers ends the generator. With `results` a new generator
     continues with the round that was not answered.
     """
+    likelihood, method, initial, results, console, devices, max_hours = How(**how)
     deadline = np.inf if max_hours is None else time.monotonic() + 3600 * max_hours
     if max_hours is not None and not max_hours > 0:
         raise ValueError(f"max_hours={max_hours}: expected a positive number of hours")

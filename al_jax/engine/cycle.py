@@ -90,48 +90,38 @@ def keys(state: State) -> Keys:
     return Keys(init_key, fit_key, *jax.random.split(assess_key, 5))
 
 
-def cycle(
-    posterior: Posterior,
-    acquisition: Acquisition,
-    likelihood: Likelihood,
-    *,
-    batch_size: int,
-    num_samples: int,
-    max_labels: int,
-    test_samples: int | None = None,
-    chunk_size: int = 128,
-    pool_subset: int | None = None,
-    warm_start: bool = False,
-    evaluate: Literal["samples", "point"] = "samples",
-    mesh: Mesh | None = None,
-) -> Cycle:
-    """Build the round of a campaign up to `max_labels`; vmap it over seeds and compile it once.
+class Sizes(NamedTuple):
+    """What a round does, as numbers that its programs are compiled for.
 
-    Args:
-      batch_size: B, rows acquired a round.
-      num_samples: K, posterior samples for scores and metrics; K < 1 is a ValueError.
-      test_samples: fewer posterior samples for the metrics, drawn for themselves; None takes those of the scores.
-      max_labels: the labelled buffer's size; `absorb` never takes more, so a last batch may be taken in part.
-      chunk_size: rows predicted at a time.
-      pool_subset: offer the acquisition this many random available rows a round.
-      warm_start: fit from last round's parameters instead of fresh ones.
-      evaluate: metrics of the mean over samples, or of the deterministic network where a paper did so.
-      mesh: score on all its devices; inputs of pool and test set lie there as `parallel.place_rows` puts them.
+    batch_size: B, rows acquired a round.
+    num_samples: K, posterior samples for scores and metrics; K < 1 is a ValueError.
+    max_labels: the labelled buffer's size; `absorb` never takes more, so a last batch may be taken in part.
+    test_samples: fewer posterior samples for the metrics, drawn for themselves; None takes those of the scores.
+    chunk_size: rows predicted at a time.
+    pool_subset: offer the acquisition this many random available rows a round.
+    warm_start: fit from last round's parameters instead of fresh ones.
+    evaluate: metrics of the mean over samples, or of the deterministic network where a paper did so.
     """
-    step = steps(
-        posterior,
-        acquisition,
-        likelihood,
-        batch_size=batch_size,
-        num_samples=num_samples,
-        max_labels=max_labels,
-        test_samples=test_samples,
-        chunk_size=chunk_size,
-        pool_subset=pool_subset,
-        warm_start=warm_start,
-        evaluate=evaluate,
-        mesh=mesh,
-    )
+
+    batch_size: int
+    num_samples: int
+    max_labels: int
+    test_samples: int | None = None
+    chunk_size: int = 128
+    pool_subset: int | None = None
+    warm_start: bool = False
+    evaluate: Literal["samples", "point"] = "samples"
+
+
+def cycle(
+    posterior: Posterior, acquisition: Acquisition, likelihood: Likelihood, sizes: Sizes, mesh: Mesh | None = None
+) -> Cycle:
+    """Build the round of a campaign; vmap it over seeds and compile it once.
+
+    With a `mesh` it scores on all its devices; inputs of pool and test set lie there as `parallel.place_rows` puts
+    them. ValueError for sizes that contradict each other.
+    """
+    step = steps(posterior, acquisition, likelihood, sizes, mesh)
 
     def init(
         key: PRNGKey,
@@ -166,7 +156,7 @@ def cycle(
         begun = step.begin(state, info, data, test)
         round = step.as_round(state, data, begun)
         offered = candidates(
-            keys(state).pool, acquisition, round, inputs, state.available, chunk_size, pool_subset, mesh
+            keys(state).pool, acquisition, round, inputs, state.available, sizes.chunk_size, sizes.pool_subset, mesh
         )
         return step.finish(state, data, begun, offered.rows, offered.summary)
 
@@ -174,21 +164,10 @@ def cycle(
 
 
 def steps(
-    posterior: Posterior,
-    acquisition: Acquisition,
-    likelihood: Likelihood,
-    *,
-    batch_size: int,
-    num_samples: int,
-    max_labels: int,
-    test_samples: int | None = None,
-    chunk_size: int = 128,
-    pool_subset: int | None = None,
-    warm_start: bool = False,
-    evaluate: Literal["samples", "point"] = "samples",
-    mesh: Mesh | None = None,
+    posterior: Posterior, acquisition: Acquisition, likelihood: Likelihood, sizes: Sizes, mesh: Mesh | None = None
 ) -> Steps:
     """The pieces of `cycle`, whose arguments these are."""
+    batch_size, num_samples, max_labels, test_samples, chunk_size, pool_subset, warm_start, evaluate = sizes
     for name, value in (("batch_size", batch_size), ("num_samples", num_samples), ("chunk_size", chunk_size)):
         if value < 1:
             raise ValueError(f"{name}={value}: expected at least 1")

@@ -1,11 +1,12 @@
 """Compare acquisitions over paired seeds, with baselines that were run before."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import jax
 import numpy as np
 
-from al_jax import campaign
+from al_jax import campaign, vocabulary
 from al_jax.acquisitions import top_k
 from al_jax.campaign import store
 from al_jax.lab import recorded, stored
@@ -16,8 +17,13 @@ from al_jax.lab.show import progress
 from al_jax.lab.tasks import Task
 from al_jax.types import Acquisition, ScoreFn
 
+Method: TypeAlias = str | ScoreFn | Acquisition
+"""An expression such as `prefilter(bald, 200, core_set())`, a score, or a whole acquisition."""
 
-def compare(methods: Mapping[str, ScoreFn | Acquisition], seeds: int = 8, task: str | Task = "digits") -> Comparison:
+
+def compare(
+    methods: Mapping[str, Method] | Sequence[str | ScoreFn], seeds: int = 8, task: str | Task = "digits"
+) -> Comparison:
     """Run campaigns of `methods` on a task, and compare them with random, entropy, BALD and BatchBALD.
 
     Every method starts from the same initial rows and networks, seed by seed, and is one compiled program. The
@@ -25,20 +31,23 @@ def compare(methods: Mapping[str, ScoreFn | Acquisition], seeds: int = 8, task: 
     later ones run only `methods`. A baseline's run that was killed is continued.
 
     Args:
-      methods: by name, scores `log_probs [..., K, C] -> [...]` and whole acquisitions; may be empty.
+      methods: expressions, scores `log_probs [..., K, C] -> [...]` and whole acquisitions by name; or a list of
+        expressions and scores, which name themselves: `["core_set", "prefilter(bald, 200, core_set())", mine]`. May be
+        empty; a baseline in the list is there anyway.
       seeds: S, at least 2 for an interval; 6 and more give intervals that hold at all budgets at once.
       task: a name of `lab.TASKS`, or a `Task` of your own.
 
     CheckError, before anything is run, when a method cannot work (see `check_usable`). ValueError for an unknown task,
     a name that a baseline has, fewer than 2 seeds. RuntimeError when all seeds of a method diverge.
     """
-    acquisitions = lifted(methods)
+    given = named(methods)
+    acquisitions = lifted(given)
     if seeds < 2:
         raise ValueError(f"seeds={seeds}: expected at least 2, since one difference has no interval")
     recorded.start()
     ready = recorded.ready(task, seeds)
-    for name, method in methods.items():
-        if not isinstance(method, Acquisition):
+    for name, method in given.items():
+        if not isinstance(method, str | Acquisition):
             check_usable(method, name)
         check_traces(ready, name, acquisitions[name])
     runs: dict[str, Recorded] = {}
@@ -55,20 +64,51 @@ def compare(methods: Mapping[str, ScoreFn | Acquisition], seeds: int = 8, task: 
         for name, acquisition in acquisitions.items():
             runs[name] = recorded.in_memory(ready, acquisition, name, console, report)
             check_scores(name, runs[name])
-    return compared(ready, baselines | acquisitions, runs, [*methods])
+    return compared(ready, baselines | acquisitions, runs, [*given])
 
 
-def lifted(methods: Mapping[str, ScoreFn | Acquisition]) -> dict[str, Acquisition]:
-    """Scores as acquisitions of the B best rows; ValueError unless they are named, and not like a baseline."""
-    if not isinstance(methods, Mapping):
-        raise ValueError(f'methods is a {type(methods).__name__}: expected names, such as {{"mine": my_score}}')
-    for name in methods:
-        if not isinstance(name, str) or not name or name in stored.BASELINES:
-            taken = ", ".join(stored.BASELINES)
-            raise ValueError(
-                f"methods has the name {name!r}: expected a text other than those of the baselines, {taken}"
-            )
-    return {name: m if isinstance(m, Acquisition) else top_k(m) for name, m in methods.items()}
+def named(methods: Mapping[str, Method] | Sequence[str | ScoreFn]) -> dict[str, Method]:
+    """The methods by name: of an expression its canonical text, of a score the function's.
+
+    ValueError for what has no name of its own, a name that is given twice, and, in a mapping, one that a baseline has.
+    """
+    taken = ", ".join(stored.BASELINES)
+    if isinstance(methods, Mapping):
+        for name in methods:
+            if not isinstance(name, str) or not name or name in stored.BASELINES:
+                raise ValueError(
+                    f"methods has the name {name!r}: expected a text other than those of the baselines, {taken}"
+                )
+        return dict(methods)
+    if isinstance(methods, str) or not isinstance(methods, Sequence):
+        raise ValueError(
+            f'methods is a {type(methods).__name__}: expected a list such as ["core_set", my_score], or names, '
+            'such as {"mine": my_score}'
+        )
+    found: dict[str, Method] = {}
+    for method in methods:
+        if isinstance(method, str):
+            name = vocabulary.expression("acquisition", method).text
+        else:
+            name = getattr(method, "__name__", "<lambda>")
+            if name == "<lambda>" or name in stored.BASELINES:
+                raise ValueError(f'methods has {name}, a {type(method).__name__}: give it a name, {{"mine": ...}}')
+        if name in found:
+            raise ValueError(f"methods has {name} twice")
+        if name not in stored.BASELINES:
+            found[name] = method
+    return found
+
+
+def lifted(methods: Mapping[str, Method]) -> dict[str, Acquisition]:
+    """Expressions read, and scores as acquisitions of the B best rows; ExpressionError for a text that is wrong."""
+
+    def one(method: Method) -> Acquisition:
+        if isinstance(method, str):
+            return vocabulary.acquisition(method)
+        return method if isinstance(method, Acquisition) else top_k(method)
+
+    return {name: one(method) for name, method in methods.items()}
 
 
 def check_traces(ready: Ready, name: str, acquisition: Acquisition) -> None:

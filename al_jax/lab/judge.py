@@ -13,7 +13,7 @@ from al_jax import campaign
 from al_jax.acquisitions import batchbald
 from al_jax.data.dataset import take
 from al_jax.engine import parallel
-from al_jax.engine.cycle import Begun, keys, steps
+from al_jax.engine.cycle import Begun, Sizes, keys, steps
 from al_jax.information import log_marginal, mutual_information
 from al_jax.lab.recorded import Ready, Snapshot, splits
 from al_jax.likelihood import categorical
@@ -87,11 +87,13 @@ def round_of(ready: Ready, acquisition: Acquisition) -> Callable[..., tuple[Judg
         ready.posterior,
         acquisition,
         categorical(),
-        batch_size=settings.batch_size,
-        num_samples=settings.num_samples,
-        max_labels=settings.max_labels,
-        chunk_size=chunk_size,
-        pool_subset=settings.pool_subset,
+        Sizes(
+            batch_size=settings.batch_size,
+            num_samples=settings.num_samples,
+            max_labels=settings.max_labels,
+            chunk_size=chunk_size,
+            pool_subset=settings.pool_subset,
+        ),
     )
 
     def of_seed(

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from al_jax import campaign, plots
 from al_jax.acquisitions import random, top_k
-from al_jax.engine.cycle import Begun, State, Steps, keys, steps
+from al_jax.engine.cycle import Begun, Sizes, State, Steps, keys, steps
 from al_jax.information import log_marginal, mutual_information
 from al_jax.lab import recorded
 from al_jax.lab.check import check_usable, name_of
@@ -188,10 +188,8 @@ def _looked(ready: Ready, acquisition: Acquisition, state: State, grid: np.ndarr
 
 def _steps(ready: Ready, acquisition: Acquisition) -> Steps:
     s = ready.settings
-    options: dict[str, Any] = {"batch_size": s.batch_size, "num_samples": s.num_samples, "max_labels": s.max_labels}
-    return steps(
-        ready.posterior, acquisition, categorical(), chunk_size=s.chunk_size or campaign.DEFAULT_CHUNK, **options
-    )
+    sizes = Sizes(s.batch_size, s.num_samples, s.max_labels, chunk_size=s.chunk_size or campaign.DEFAULT_CHUNK)
+    return steps(ready.posterior, acquisition, categorical(), sizes)
 
 
 def _points(ready: Ready, rows: np.ndarray) -> pd.DataFrame:

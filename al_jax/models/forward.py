@@ -75,6 +75,11 @@ def forward_rows(module: nn.Module, params: Any, x: Inputs, rngs: dict[str, PRNG
     return jax.vmap(one)(x)
 
 
+def forward_draws(module: nn.Module, draws: Any, x: Inputs) -> Float[Array, "n K C"]:
+    """Outputs of the network with each of the K parameters in `draws`, whose leaves have a leading axis K."""
+    return jax.vmap(lambda params: forward_rows(module, params, x).logits, out_axes=-2)(draws)
+
+
 def has_dropout(module: nn.Module, params: Any, x: Inputs) -> bool:
     """Whether `module` asks for the RNG stream `dropout` when its training switch is on. Traces, computes nothing."""
     try:

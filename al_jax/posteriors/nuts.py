@@ -13,7 +13,7 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from al_jax.memo import memoised
 from al_jax.mesh import one_by_one_on_cpu
-from al_jax.models.forward import forward, forward_rows, init_params
+from al_jax.models.forward import forward, forward_draws, forward_rows, init_params
 from al_jax.models.last_layer import last_layer, replaced, stacked
 from al_jax.posteriors.curvature import fit_gaussian, negative_log_likelihood, whitened
 from al_jax.posteriors.laplace import last_rows, predict_last
@@ -181,7 +181,7 @@ def nuts(
         return keep(state, fitted, run, outputs, data.labelled.count)
 
     def predict(state: State, some: Any, x: Inputs) -> Predictions:
-        logits = jax.vmap(lambda params: forward_rows(module, params, x).logits, out_axes=-2)(some)
+        logits = forward_draws(module, some, x)
         return likelihood.predictions(logits, *forward_rows(module, state.params, x))
 
     return Posterior(init, fit, some_draws, predict)

@@ -15,7 +15,7 @@ from numpyro.distributions import constraints
 from numpyro.infer import SVI, TraceMeanField_ELBO, autoguide, init_to_value
 
 from al_jax.memo import memoised
-from al_jax.models.forward import forward, forward_rows, in_dtype, init_params
+from al_jax.models.forward import forward, forward_draws, forward_rows, in_dtype, init_params
 from al_jax.posteriors.point import point_metrics
 from al_jax.posteriors.prior import Prior, as_prior, by_name, distributions, from_names, model
 from al_jax.training import Training, train
@@ -92,7 +92,7 @@ def svi(
         return State(primed(key, row).start, row)
 
     def predict(state: State, draws: Any, x: Inputs) -> Predictions:
-        logits = jax.vmap(lambda params: forward_rows(module, params, x).logits, out_axes=-2)(draws)
+        logits = forward_draws(module, draws, x)
         return likelihood.predictions(logits, *forward_rows(module, centre(state), x))
 
     def centre(state: State) -> Any:

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from al_jax.memo import memoised
-from al_jax.models.forward import forward, forward_rows, in_dtype
+from al_jax.models.forward import forward, forward_draws, forward_rows, in_dtype
 from al_jax.posteriors.point import point
 from al_jax.training import Training, train
 from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predictions, PRNGKey
@@ -99,7 +99,7 @@ def swag(
         return jax.vmap(draw)(jax.random.split(key, num_samples))
 
     def predict(state: State, draws: Any, x: Inputs) -> Predictions:
-        logits = jax.vmap(lambda params: forward_rows(module, params, x).logits, out_axes=-2)(draws)
+        logits = forward_draws(module, draws, x)
         return likelihood.predictions(logits, *forward_rows(module, state.mean, x))
 
     return Posterior(init, fit, sample, predict)

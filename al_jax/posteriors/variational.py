@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from al_jax.memo import memoised
-from al_jax.models.forward import forward, forward_rows, in_dtype
+from al_jax.models.forward import forward, forward_draws, forward_rows, in_dtype
 from al_jax.models.layers import Gaussian, VariationalDense
 from al_jax.posteriors.point import point, point_metrics
 from al_jax.training import Training, train
@@ -95,7 +95,7 @@ def variational(
         return jax.vmap(draw_weights, in_axes=(0, None))(jax.random.split(key, num_samples), state)
 
     def predict(state: Any, draws: Any, x: Inputs) -> Predictions:
-        logits = jax.vmap(lambda params: forward_rows(module, params, x).logits, out_axes=-2)(draws)
+        logits = forward_draws(module, draws, x)
         return likelihood.predictions(logits, *forward_rows(module, state, x))
 
     return Posterior(init, fit, sample, predict)

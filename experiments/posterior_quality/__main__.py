@@ -39,6 +39,7 @@ from al_jax.engine.compiled import full_buffer
 from al_jax.errors import unknown
 from al_jax.types import Data, PRNGKey
 from experiments import runner
+from experiments.posterior_quality import figure
 from experiments.posterior_quality.measures import Beliefs, beliefs, compare, exact_beliefs
 from experiments.posterior_quality.references import (
     POSTERIORS,

@@ -19,7 +19,7 @@ from rich.console import Console
 from al_jax.campaign import store
 from al_jax.campaign.store import StoreError
 from experiments import runner
-from experiments.reproduction import comparison
+from experiments.reproduction import comparison, figure, text
 from experiments.reproduction.comparison import Comparison, Paper, Result
 from experiments.reproduction.papers import PAPERS
 

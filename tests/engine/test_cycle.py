@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from al_jax import acquisitions as aq
-from al_jax.engine.cycle import cycle
+from al_jax.engine.cycle import Sizes, cycle
 from al_jax.likelihood import categorical
 from al_jax.testing import lowered
 from al_jax.types import Data, Labelled
@@ -25,7 +25,7 @@ def labelled(inputs, labels) -> Labelled:
 
 def programs(acquisition=None, **options):
     options = {"batch_size": BATCH, "num_samples": 5, "max_labels": BUDGET, "chunk_size": 20} | options
-    return cycle(tiny("mc_dropout"), acquisition or aq.top_k(aq.bald), categorical(), **options)
+    return cycle(tiny("mc_dropout"), acquisition or aq.top_k(aq.bald), categorical(), Sizes(**options))
 
 
 @pytest.fixture(scope="module")
@@ -250,9 +250,7 @@ def test_the_round_lowers_for_tpu_and_cuda(dataset, start, name):
         tiny(name),
         aq.prefilter(aq.bald, 20, aq.core_set()),
         categorical(),
-        batch_size=BATCH,
-        num_samples=5,
-        max_labels=BUDGET,
+        Sizes(BATCH, num_samples=5, max_labels=BUDGET),
     )
     rows = jnp.array([[3, 7], [4, 8]])
     keys = jax.random.split(KEY, 2)

@@ -13,7 +13,7 @@ from al_jax import acquisitions as aq
 from al_jax.data import with_validation
 from al_jax.engine import parallel
 from al_jax.engine.compiled import compile_cycle
-from al_jax.engine.cycle import cycle, steps
+from al_jax.engine.cycle import Sizes, cycle, steps
 from al_jax.engine.host_pass import is_read, read_ahead
 from al_jax.engine.host_pool import compile_host_pool
 from al_jax.likelihood import categorical
@@ -60,13 +60,13 @@ def on_host(posterior, acquisition, dataset, **options):
     """The pool and the campaign that is compiled for it, in pieces of two chunks."""
     watched = Watched(dataset.inputs)
     piece_bytes = 2 * CHUNK * dataset.inputs[:1].nbytes
-    program = steps(posterior, acquisition, categorical(), **OPTIONS | options)
+    program = steps(posterior, acquisition, categorical(), Sizes(**OPTIONS | options))
     arguments = program, dataset._replace(inputs=watched), range(SEEDS), ROWS, BATCH, LAYOUT, piece_bytes
     return watched, compile_host_pool(*arguments)
 
 
 def on_device(posterior, acquisition, dataset, **options):
-    program = cycle(posterior, acquisition, categorical(), **OPTIONS | options)
+    program = cycle(posterior, acquisition, categorical(), Sizes(**OPTIONS | options))
     return compile_cycle(program, dataset, range(SEEDS), ROWS, BATCH, LAYOUT)
 
 
@@ -169,7 +169,7 @@ READERS = {
 @pytest.mark.parametrize("named", READERS)
 def test_an_acquisition_that_reads_the_whole_pool_is_refused_by_name_before_any_work(dataset, named):
     watched = Watched(dataset.inputs)
-    program = steps(tiny("point"), READERS[named], categorical(), **OPTIONS)
+    program = steps(tiny("point"), READERS[named], categorical(), Sizes(**OPTIONS))
     with pytest.raises(ValueError, match=named + ' reads the whole pool, .*: use pool_on="device"'):
         compile_host_pool(program, dataset._replace(inputs=watched), range(SEEDS), ROWS, BATCH, LAYOUT)
     assert not watched.reads

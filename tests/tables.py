@@ -1,0 +1,90 @@
+"""One row for every public name: a new score, acquisition, posterior, network or data set adds its own here.
+
+The laws, the command line and `test_vocabulary` run over these tables; a public name without a row fails a test.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Score(NamedTuple):
+    """What a score's values are bounded by, for K samples and C classes."""
+
+    low: float
+    high: Callable[[int, int], float]
+
+
+SCORES = {
+    "entropy": Score(0, lambda k, c: np.log(c)),
+    "least_confidence": Score(-1e-6, lambda k, c: 1 - 1 / c),
+    "margin": Score(-1 - 1e-6, lambda k, c: 0.0),
+    "bald": Score(0, lambda k, c: np.log(min(k, c))),
+    "mean_kl": Score(0, lambda k, c: np.log(min(k, c))),
+    "mean_std": Score(0, lambda k, c: 0.5),
+    "variation_ratio": Score(0, lambda k, c: 1 - 1 / c),
+    "vote_entropy": Score(-1e-6, lambda k, c: np.log(c)),
+}
+
+REGRESSION = {"variance", "gaussian_bald", "gaussian_information_gain"}
+"""Of `GaussianPredictions`; their closed forms are in `acquisitions/test_regression.py`."""
+
+
+class Method(NamedTuple):
+    """An acquisition as small as the laws allow, and what it reads of a round."""
+
+    text: str
+    needs: tuple[str, ...]
+
+
+ACQUISITIONS = {
+    "random": Method("random", ("nothing",)),
+    "top_k": Method("top_k(bald)", ("draws",)),
+    "stochastic_top_k": Method("stochastic_top_k(bald, 'power')", ("draws",)),
+    "stochastic_top_k softmax": Method("stochastic_top_k(entropy, 'softmax', 8)", ("draws",)),
+    "stochastic_top_k softrank": Method("stochastic_top_k(margin, 'softrank')", ("draws",)),
+    "core_set": Method("core_set", ("features", "labelled features")),
+    "batchbald": Method("batchbald(27)", ("draws",)),
+    "epig": Method("epig(4)", ("draws", "memory of the pool")),
+    "prefilter": Method("prefilter(entropy, 10, core_set)", ("features", "labelled features")),
+}
+
+POSTERIORS = {
+    "point": "point",
+    "mc_dropout": "mc_dropout",
+    "variational": "variational(prior_std=1, temperature=1)",
+    "ensemble": "ensemble(point, 3)",
+    "debal": "ensemble(mc_dropout, 3)",
+    "svi": "svi(prior=1, temperature=1)",
+    "swag": "swag(snapshots=4, steps=2, rank=3)",
+    "laplace": "laplace",
+    "nuts_last_layer": "nuts_last_layer(prior_std=1, warmup=8, draws=4)",
+    "nuts": "nuts(prior=1, chains=2, warmup=8, draws=4, max_tree_depth=4)",
+}
+
+NETWORKS = {
+    "auto": ("auto", (8, 8, 1)),
+    "mlp": ("mlp(hidden=(8,))", (2,)),
+    "gal_cnn": ("gal_cnn", (10, 9, 1)),
+    "batchbald_cnn": ("batchbald_cnn", (16, 17, 1)),
+    "emnist_cnn": ("emnist_cnn", (14, 14, 2)),
+    "keras_cnn": ("keras_cnn", (10, 10, 3)),
+    "lenet": ("lenet", (16, 16, 3)),
+    "resnet18": ("resnet18(width=4)", (16, 16, 3)),
+}
+"""And the shape of a row."""
+
+DATA = {
+    "digits": "digits",
+    "two_moons": "two_moons(size=50, test_size=20)",
+    "diabetes": "diabetes",
+    "imbalanced": "imbalanced(digits, 0.1, (0, 1))",
+    "noisy_labels": "noisy_labels(digits, 0.2)",
+    "repeated": "repeated(digits, 2)",
+    "subset": "subset(digits, 100)",
+    "with_initial": "with_initial(digits, (5, 3))",
+    "with_validation": "with_validation(digits, 100)",
+}
+PREPARED = {"mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped", "tfds", "uci"}
+"""Data that a machine may not have: read where they are in `data/test_tfds.py` and `data/test_tabular.py`."""

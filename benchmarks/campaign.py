@@ -112,21 +112,17 @@ def run_al_jax(task: Task) -> Run:
     with tempfile.TemporaryDirectory() as cache:
         os.environ |= {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PLATFORMS": "cpu"}
         from al_jax import campaign
-        from experiments import builders, datasets, runner
-        from experiments import config as configs
+        from experiments import runner
+        from experiments.experiment import Experiment, build, changed
 
         runner.configure_devices()
-        config = configs.Config()
-        settings = dataclasses.replace(
-            config.campaign, seeds=task.contender.seeds, first_seed=task.first_seed, max_labels=task.max_labels
-        )
+        sizes = {"seeds": task.contender.seeds, "first_seed": task.first_seed, "max_labels": task.max_labels}
         if task.contender.seed_block is not None:
-            settings = dataclasses.replace(settings, seed_block=task.contender.seed_block)
-        dataset = datasets.build_dataset(config.data)
+            sizes["seed_block"] = task.contender.seed_block
+        experiment = changed(Experiment(), **sizes)
+        settings, built = experiment.settings, build(experiment)
         start = time.perf_counter()
-        posterior = builders.build_posterior(config.posterior, builders.build_training(config.training), dataset)
-        acquisition = builders.build_acquisition(config.acquisition, dataset)
-        rounds = campaign.run(posterior, acquisition, dataset, settings).rounds
+        rounds = campaign.run(built.posterior, built.acquisition, built.dataset, settings).rounds
         total = time.perf_counter() - start
     if len(rounds) != settings.seeds * rounds["round"].nunique():
         raise RuntimeError("a seed was stopped")

@@ -75,6 +75,7 @@ def al_jax(network: str, options: Options, native: bool = False) -> dict[str, fl
     import optax
 
     import al_jax.models.convolution as fast
+    from al_jax import models
     from al_jax.acquisitions import bald
     from al_jax.engine.chunks import automatic
     from al_jax.likelihood import categorical
@@ -82,11 +83,10 @@ def al_jax(network: str, options: Options, native: bool = False) -> dict[str, fl
     from al_jax.posteriors import mc_dropout
     from al_jax.training import Training
     from al_jax.types import Data, Labelled
-    from experiments.builders import NETWORKS
 
     if native:
         fast._convolve = fast._native
-    module = NETWORKS[network](10, mean=127.5, std=74.0)
+    module = getattr(models, network)(10, mean=127.5, std=74.0)
     batch, steps = MINIBATCH[network], 2 if native else options.steps
     x, y = images(batch)
     training = Training(optax.adam(1e-3), minibatch_size=batch, steps=steps)

@@ -24,17 +24,28 @@ from rich.console import Console
 from al_jax import results
 from benchmarks.environment import machine, write
 
-NAMES = ("point", "mc_dropout", "ensemble", "debal", "variational", "svi", "swag", "laplace", "nuts_last_layer", "nuts")
-OPTIONS = ("--hidden", "64", "64", "--batch-size", "20", "--max-labels", "200", "--num-samples", "50")
-OF = {"nuts": ("--hidden", "8", "--prior-std", "1")}
+TEXTS = {
+    "point": "point",
+    "mc_dropout": "mc_dropout",
+    "ensemble": "ensemble(point, 5)",
+    "debal": "ensemble(mc_dropout, 5)",
+    "variational": "variational",
+    "svi": "svi",
+    "swag": "swag",
+    "laplace": "laplace",
+    "nuts_last_layer": "nuts_last_layer",
+    "nuts": "nuts(chains=2, warmup=100, draws=50)",
+}
+OPTIONS = ("--batch-size", "20", "--max-labels", "200", "--num-samples", "50")
+NETWORK, SMALL = "mlp(hidden=(64, 64))", "mlp(hidden=(8,))"
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What to time."""
 
-    posteriors: tuple[str, ...] = NAMES
-    """Names, as of `experiments.dbal`."""
+    posteriors: tuple[str, ...] = tuple(TEXTS)
+    """Names in `TEXTS`."""
     seeds: tuple[int, ...] = (1, 8)
     """Numbers of seeds that run together."""
     output: Path = Path("benchmarks/results/posteriors.json")
@@ -44,14 +55,15 @@ class Options:
 def measured(name: str, seeds: int) -> dict[str, Any]:
     """One campaign in a process of its own, compiled from nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "experiments.dbal", "--posterior", name, *OPTIONS, *OF.get(name, ())]
+        what = ["--posterior", TEXTS[name], "--network", SMALL if name == "nuts" else NETWORK]
+        command = [sys.executable, "-m", "experiments.run", *what, *OPTIONS]
         subprocess.run(
             [*command, "--seeds", str(seeds), "--results-dir", folder],
             check=True,
             stdout=subprocess.DEVNULL,
             env=os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache"},
         )
-        (directory,) = Path(folder).glob("dbal/*")
+        (directory,) = Path(folder).glob("run/*")
         rounds = pd.read_csv(directory / "rounds.csv")
         compiled = json.loads((directory / "summary.json").read_text())["compile_seconds"]
     seconds = rounds.drop_duplicates("round").seconds.to_numpy()[1:]

@@ -36,7 +36,9 @@ def repeated(dataset: Dataset, copies: int = 3, noise: float = 0.1, seed: int = 
 
 
 def imbalanced(dataset: Dataset, share: float, classes: Sequence[int], seed: int = 0) -> Dataset:
-    """Keep a random `share` of the pool rows of each of `classes`, rounded, and at least one; the other rows all stay.
+    """Keep a random `share` of the pool rows of each of `classes`, rounded, and at least one; the others all stay.
+
+    So do initial rows.
 
     ValueError unless 0 <= share <= 1 and every one of `classes` has a row in the pool, and for a regression.
     """
@@ -50,6 +52,8 @@ def imbalanced(dataset: Dataset, share: float, classes: Sequence[int], seed: int
         if not len(rows):
             raise ValueError(f"classes={list(classes)}: class {c} has no row in the pool")
         keep[rows[max(1, round(share * len(rows))) :]] = False
+    if dataset.initial is not None:
+        keep[dataset.initial] = True
     kept = np.flatnonzero(keep)
     name = f"{dataset.name} imbalanced={share} classes={','.join(map(str, rare))}"
     return take_pool(dataset, kept)._replace(name=name)

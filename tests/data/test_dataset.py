@@ -6,7 +6,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from al_jax.data import Dataset, check, digits, load, with_validation
+from al_jax.data import (
+    Dataset,
+    check,
+    digits,
+    imbalanced,
+    load,
+    original_rows_of,
+    repeated,
+    subset,
+    with_initial,
+    with_validation,
+)
+from al_jax.data.dataset import take_pool
 from al_jax.errors import unknown
 
 
@@ -181,3 +193,51 @@ def test_load_knows_its_data_sets() -> None:
 
 def test_an_unlike_name_gets_no_suggestion() -> None:
     assert str(unknown("score", "zzz", {"bald", "margin"})) == "score='zzz' is unknown; known: bald, margin"
+
+
+# The pool's rows keep their origin, whatever is done to the pool.
+
+
+def counted(size: int = 60) -> Dataset:
+    """A data set whose inputs are the numbers of its rows."""
+    labels = np.arange(size) % 3
+    return check(Dataset("counted", np.arange(size), labels, np.arange(9), np.arange(9) % 3, 3))
+
+
+def test_initial_rows_are_first_and_never_leave_the_pool():
+    begun = with_initial(counted(), (7, 50, 3))
+    assert begun.inputs[:3].tolist() == [7, 50, 3]
+    assert begun.initial.tolist() == [0, 1, 2]
+    smaller = subset(with_validation(begun, 12), 20)
+    assert smaller.inputs[smaller.initial].tolist() == [7, 50, 3]
+    assert len(smaller.labels) == 20
+    assert not set(smaller.inputs) & set(smaller.validation_inputs)
+
+
+def test_every_change_of_the_pool_keeps_the_origin_of_its_rows():
+    changed = repeated(imbalanced(subset(with_validation(with_initial(counted(), (7, 50)), 12), 30), 0.5, (1,)), 2, 0.0)
+    assert (changed.inputs == original_rows_of(changed)).all()
+    assert (changed.labels == original_rows_of(changed) % 3).all()
+
+
+def test_a_subset_is_a_function_of_its_seed():
+    one, same, other = (subset(counted(), 20, seed) for seed in (0, 0, 1))
+    assert one.inputs.tolist() == same.inputs.tolist() == sorted(one.inputs)
+    assert one.inputs.tolist() != other.inputs.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: with_initial(d, (1, 1)), r"rows=\(1, 1\): expected different rows"),
+        (lambda d: with_initial(d, (60,)), r"rows=\(60,\): expected different rows of the 60"),
+        (lambda d: with_initial(d, ()), r"rows=\(\): expected different rows"),
+        (lambda d: subset(d, 61), "size=61: expected 1 to 60"),
+        (lambda d: subset(with_initial(d, (4, 5)), 2), "size=2: expected 3 to 60"),
+        (lambda d: with_validation(repeated(d, 2, 0.0), 12), "copies of rows: take validation rows first"),
+        (lambda d: take_pool(with_initial(d, (4, 5)), np.arange(1, 9)), "initial has row 0, which would leave"),
+    ],
+)
+def test_a_change_that_cannot_be_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        change(counted())

@@ -1,5 +1,6 @@
 """TFDS's image sets: as stored, decoded once, and one clear sentence where they cannot be had."""
 
+import importlib
 import io
 import json
 import shutil
@@ -18,9 +19,9 @@ import tensorflow_datasets
 from PIL import Image
 
 from al_jax import data
-from al_jax.data import tfds
 from al_jax.data.dataset import Dataset
 
+tfds = importlib.import_module("al_jax.data.tfds")  # the module, whose name in the package is a function
 PREPARED = Path(__file__).parents[3] / "shared" / "tfds"
 needs_data = pytest.mark.skipif(not PREPARED.is_dir(), reason="no ../shared/tfds: the real data sets are not here")
 MADE_UP_ROWS = {"train": 1100, "test": 50}  # more than one decoded batch
@@ -361,7 +362,7 @@ def test_unknown_names() -> None:
     with pytest.raises(ValueError, match=r"^dataset='digts' is unknown: did you mean 'digits'.*cifar10, cifar100,"):
         data.load("digts")
     with pytest.raises(ValueError, match=r"^dataset='cmaterdb' is unknown: .*cmaterdb/bangla"):
-        data.tfds_dataset("cmaterdb")
+        data.tfds("cmaterdb")
     with pytest.raises(ValueError, match=r"^dataset='svhn_cropped' is unknown; known: cifar10, fashion_mnist, mnist"):
         data.original_rows("svhn_cropped", "train", 3)
     with pytest.raises(ValueError, match=r"^split='validation' is unknown"):

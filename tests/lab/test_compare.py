@@ -79,6 +79,29 @@ def runs(monkeypatch):
 # what is compared
 
 
+def test_expressions_and_scores_name_themselves(cache, result, task):
+    found = lab.compare(["bald", "prefilter(bald, 20, margin)", mine], seeds=3, task=task)
+    assert list(found.rounds["method"].unique()) == [*BASELINES, "prefilter(bald, 20, margin)", "mine"]
+    again, first = (r.acquired[r.acquired["method"] == "mine"].reset_index(drop=True) for r in (found, result))
+    pd.testing.assert_frame_equal(again, first)
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ("bald", "methods is a str: expected a list"),
+        ([lambda log_probs: log_probs[..., 0, 0]], "methods has <lambda>, a function: give it a name"),
+        ([aq.top_k(aq.bald)], "methods has <lambda>, a Acquisition: give it a name"),
+        (["margin", "top_k(margin)"], "methods has margin twice"),
+        (["margins"], "acquisition='margins': at column 1 'margins' is unknown: did you mean 'margin'"),
+        ({"mine": "margins"}, "'margins' is unknown"),
+    ],
+)
+def test_what_has_no_name_or_cannot_be_read_is_refused_before_any_work(methods, message):
+    with pytest.raises(ValueError, match=message):
+        lab.compare(methods)
+
+
 def test_the_baselines_come_along_and_all_start_from_the_same_rows_and_networks(result):
     assert list(result.rounds["method"].unique()) == [*BASELINES, "mine"]
     first = result.rounds[result.rounds["round"] == 0].pivot(index="seed", columns="method", values="nll")
@@ -295,7 +318,7 @@ def test_bad_arguments_are_refused_before_anything_runs(result, task, runs):
         lab.compare({"mine": mine}, seeds=1, task=task)
     with pytest.raises(ValueError, match=r"the name 'bald': expected a text other than .* random, entropy, bald"):
         lab.compare({"bald": mine}, task=task)
-    with pytest.raises(ValueError, match="methods is a function: expected names"):
+    with pytest.raises(ValueError, match="methods is a function: expected a list"):
         lab.compare(mine, task=task)
     with pytest.raises(ValueError, match="campaign='balt' is unknown: did you mean 'bald'"):
         lab.replay(mine, task=task, campaign="balt")

@@ -246,7 +246,7 @@ def test_an_error_while_training_loses_nothing(stored, dataset, tmp_path, monkey
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(campaign, "save", full)
+    monkeypatch.setattr(campaign.loop, "save", full)
     with pytest.raises(OSError, match="No space left"):
         person.ask()
     monkeypatch.undo()

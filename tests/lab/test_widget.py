@@ -93,7 +93,7 @@ def test_an_error_while_training_is_shown_with_what_to_do(labeller, monkeypatch)
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(campaign, "save", full)
+    monkeypatch.setattr(campaign.loop, "save", full)
     for _ in range(3):
         labeller.classes[0].click()
     assert text(labeller.message).startswith("OSError: No space left on device All answers are on the disk: run this")

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from al_jax.mesh import chunking, fetch, joined, own_part
-from al_jax.types import Acquisition, Inputs, PRNGKey, Round
+from al_jax.types import Acquisition, GaussianPredictions, Inputs, PRNGKey, Round, ScoreFn
 
 BLOCK = 1 << 16
 """Rows sorted at a time."""
@@ -107,7 +107,20 @@ def shortlisted(
 def ranked(acquisition: Acquisition, round: Round, x: Inputs) -> Float[Array, " n"]:
     """The scores `[n]` of rows `x [n, ...]` by which the acquisition makes its shortlist."""
     assert acquisition.shortlist is not None
-    return acquisition.shortlist[0](round.functions(x).samples)
+    return scored(acquisition.shortlist[0], round.functions(x).samples)
+
+
+def scored(score: ScoreFn, samples: Any) -> Float[Array, " n"]:
+    """The scores `[n]`; ValueError for a score of class probabilities where the samples are of a regression."""
+    try:
+        return score(samples)
+    except (AttributeError, TypeError) as error:
+        if not isinstance(samples, GaussianPredictions):
+            raise
+        raise ValueError(
+            f"acquisition={getattr(score, '__name__', score)} reads class probabilities, and this is a regression: "
+            "expected bald, variance, epig, core_set or random"
+        ) from error
 
 
 def candidates(

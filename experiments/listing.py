@@ -29,9 +29,10 @@ def entry(kind: str, name: str, thing: Any) -> Entry:
     line = doc.replace(f"({source.group(1)})", "").strip() if source and source.group(1) else doc
     bound = vocabulary.BOUND.get(kind, frozenset())
     arguments = [parameter_text(p) for p in signature_of(thing).parameters.values() if p.name not in bound]
-    score = kind == "acquisition" and not vocabulary.is_constructor(thing)
+    # A score, and a layer that goes into a network, is named without brackets.
+    bare = not vocabulary.is_constructor(thing) or "features" in signature_of(thing).parameters
     return Entry(
-        name if score or not arguments else f"{name}({', '.join(arguments)})",
+        name if bare or not arguments else f"{name}({', '.join(arguments)})",
         re.sub(r"\s+([.,:;])", r"\1", line),
         (source.group(1) or source.group(2)).strip() if source else "",
         ", ".join(needs.needs(thing)) if kind == "acquisition" else "",
@@ -45,7 +46,7 @@ def print_names(imports: tuple[str, ...] = ()) -> None:
         found = vocabulary.names(kind, more)
         entries = [entry(kind, name, thing) for name, thing in sorted(found.items())]
         table = Table(title=f"--{kind}", title_justify="left", expand=True, show_lines=False, box=None, pad_edge=False)
-        table.add_column("name", ratio=5, overflow="fold")
+        table.add_column("name", overflow="fold", width=max(24, *map(len, found)))
         table.add_column("what it is", ratio=6)
         if any(e.source for e in entries):
             table.add_column("source", ratio=3)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from al_jax.acquisitions.scores import margin
 from al_jax.memo import memoised
-from al_jax.pool import best
+from al_jax.pool import best, scored
 from al_jax.types import Acquired, Acquisition, Inputs, PRNGKey, Round, ScoreFn
 
 
@@ -16,7 +17,7 @@ def pointwise(score: ScoreFn) -> Callable[[Round, Inputs, Array], Array]:
     """The `summarise` of a score: one float per row, so that a pool of any size streams in constant memory."""
 
     def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, " n"]:
-        return score(round.functions(x).samples)
+        return scored(score, round.functions(x).samples)
 
     return summarise
 
@@ -45,6 +46,8 @@ def stochastic_top_k(
     """
     if kind not in ("power", "softmax", "softrank"):
         raise ValueError(f"kind={kind!r}: expected 'power', 'softmax' or 'softrank'")
+    if kind == "power" and score is margin:
+        raise ValueError("kind='power': expected 'softmax' or 'softrank', since margin is never above 0")
     if not 0 <= coldness < float("inf"):
         raise ValueError(f"coldness={coldness}: expected 0 or more, and finite")
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from al_jax.models.checks import check_attributes
 from al_jax.models.layers import ChannelDropoutConv, Conv, Dropout, max_pool
 
 Images = Shaped[Array | np.ndarray, "n h w c"]
@@ -32,6 +33,10 @@ class ImageNetwork(nn.Module):
     dense: Callable[..., nn.Module] = nn.Dense
     dtype: Any = None
     last: Callable[..., nn.Module] | None = None
+
+    def __post_init__(self) -> None:
+        check_attributes(self)
+        super().__post_init__()
 
     def normalised(self, x: Images, name: str, smallest: int) -> Float[Array, "n h w c"]:
         """`(x - mean) / std`, cast; ValueError unless `x` are images of at least `smallest` pixels a side."""

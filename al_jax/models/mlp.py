@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from al_jax.models.checks import check_attributes
 from al_jax.models.layers import Dropout
 
 
@@ -32,6 +33,10 @@ class MLP(nn.Module):
     dense: Callable[..., nn.Module] = nn.Dense
     dtype: Any = None
     last: Callable[..., nn.Module] | None = None
+
+    def __post_init__(self) -> None:
+        check_attributes(self)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Shaped[Array | np.ndarray, "n ..."], train: bool = False) -> Float[Array, "n C"]:

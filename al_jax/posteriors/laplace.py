@@ -56,6 +56,8 @@ def laplace(
     a likelihood that is not convex in the outputs) makes `finite` False, which stops that seed of a campaign. `init`
     raises ValueError when the network does not end in a dense layer, the constructor for a wrong argument.
     """
+    if likelihood.outputs not in (None, 1):
+        raise ValueError("likelihood: expected one that is convex in the outputs, and noise learned row by row is not")
     if structure not in ("full", "kron", "diag"):
         raise ValueError(f"structure={structure!r}: expected 'full', 'kron' or 'diag'")
     if prior_precision is not None and not prior_precision > 0:

@@ -65,6 +65,8 @@ def nuts_last_layer(
     `fit` reports `divergences`, `r_hat` (the largest split R-hat of a weight), `r_hat_energy` (that of the potential
     energy) and `gradients` a draw. `init` raises ValueError when the network does not end in a dense layer.
     """
+    if likelihood.outputs not in (None, 1):
+        raise ValueError("likelihood: expected one that is convex in the outputs, and noise learned row by row is not")
     check_lengths(chains, warmup, draws)
     if prior_std is not None and not prior_std > 0:
         raise ValueError(f"prior_std={prior_std}: expected a positive number or None")

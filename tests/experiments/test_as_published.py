@@ -9,8 +9,8 @@ from al_jax.likelihood import categorical
 from al_jax.models import MLP
 from al_jax.posteriors import mc_dropout
 from al_jax.testing import check_posterior
-from experiments import as_published, builders
-from experiments.config import Config, changed
+from experiments import as_published
+from experiments.experiment import Experiment, build
 
 KEY = jax.random.key(0)
 X, Y = blobs(0, 12)
@@ -65,9 +65,9 @@ def test_rows_that_differ_in_one_place_have_different_hashes(dtype):
 
 @pytest.mark.parametrize("acquisition", ["batchbald", "epig"])
 def test_fresh_masks_are_refused_where_rows_are_read_together(acquisition):
-    config = changed(Config(), posterior="mc_dropout_fresh_masks", acquisition=acquisition)
+    chosen = Experiment(posterior="mc_dropout_fresh_masks", acquisition=f"prefilter(bald, 50, {acquisition})")
     with pytest.raises(ValueError, match=f"^posterior=.*: expected mc_dropout, since {acquisition} asks"):
-        builders.check_together(config)
+        build(chosen)
 
 
 def test_mean_std_2017_is_nothing_but_ties():

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from command_line import finish, only_run, start
 
+from al_jax import vocabulary
 from al_jax.campaign import Settings
 from al_jax.data import Dataset
+from al_jax.models import MLP, GalCNN, LeNet
 from experiments import runner
-from experiments.builders import build_posterior, build_training, network_name
-from experiments.config import Config, PosteriorConfig, TrainingConfig
+from experiments.experiment import Experiment
 
 PREPARED = Path(__file__).parents[3] / "shared" / "tfds"
 
@@ -24,61 +25,46 @@ def images(*shape: int) -> Dataset:
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    [((28, 28, 1), "gal_cnn"), ((32, 32, 3), "lenet"), ((8, 8, 1), "mlp"), ((5,), "mlp"), ((28, 28), "mlp")],
+    [((28, 28, 1), GalCNN), ((32, 32, 3), LeNet), ((8, 8, 1), MLP), ((5,), MLP), ((28, 28), MLP)],
 )
 def test_auto_chooses_the_network_by_the_rows(shape, expected):
-    assert network_name("auto", images(*shape)) == expected
-    assert network_name("mlp", images(*shape)) == "mlp"
+    made = vocabulary.expression("network", "auto").make(vocabulary.of_data(images(*shape)))
+    assert type(made) is expected
+    assert made.num_classes == 3
 
 
 @pytest.mark.parametrize("network", ["gal_cnn", "batchbald_cnn", "emnist_cnn", "keras_cnn", "lenet", "resnet18"])
-@pytest.mark.parametrize("posterior", ["point", "mc_dropout", "variational", "ensemble", "debal"])
+@pytest.mark.parametrize(
+    "posterior", ["point", "mc_dropout", "variational", "ensemble(point, 5)", "ensemble(mc_dropout, 5)"]
+)
 def test_every_posterior_goes_with_every_network(network, posterior):
-    config = PosteriorConfig(network=network, posterior=posterior)
     dataset = images(32, 32, 3)
-    built = build_posterior(config, build_training(TrainingConfig(augmentation="crop_flip", dtype="bfloat16")), dataset)
+    training = "adam, augment=chain(random_crop, random_flip), dtype='bfloat16'"
+    built, _ = vocabulary.posterior(posterior, dataset, network, training)
 
     state = jax.eval_shape(built.init, jax.random.key(0), dataset.inputs)
     draws = jax.eval_shape(lambda s: built.sample(jax.random.key(0), s, 10), state)
     predictions = jax.eval_shape(built.predict, state, draws, dataset.inputs)
-    samples = {"point": 1, "ensemble": 5}.get(posterior, 10)
+    samples = {"point": 1, "ensemble(point, 5)": 5}.get(posterior, 10)
     assert predictions.log_probs.shape == (6, samples, 3)
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (Config(posterior=PosteriorConfig(network="gal")), "^network='gal' is unknown: did you mean"),
-        (Config(posterior=PosteriorConfig(network="lenet")), "^network=lenet takes images of .* rows are 8 x 8 x 1"),
-        (Config(training=TrainingConfig(augmentation="flip")), "^augmentation='flip' is unknown"),
-        (Config(campaign=Settings(test_samples=60)), r"^test_samples=60: expected 1 to 50 \(num_samples\)"),
-        (Config(campaign=Settings(chunk_size=0)), "^chunk_size=0: expected at least 1"),
-        (Config(campaign=Settings(pool_on="disk")), "^pool_on='disk': expected 'device' or 'host'"),
-        (Config(campaign=Settings(mode="pools")), "^mode='pools': expected 'replicas' or 'pool'"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_what_cannot_work_is_named_before_anything_is_compiled(config, message):
-    with pytest.raises(ValueError, match=message):
-        runner.build(config)
 
 
 def test_a_pool_on_the_host_from_its_configuration_to_its_tables(tmp_path):
     acquired = []
     for pool_on in ("device", "host"):
         settings = Settings(seeds=2, max_labels=30, num_samples=3, chunk_size=100, pool_on=pool_on)
-        config = Config(posterior=PosteriorConfig(hidden=(8,)), training=TrainingConfig(steps=5), campaign=settings)
-        runner.run_config(config, tmp_path / pool_on, runner.RunOptions())
+        chosen = Experiment(network="mlp(hidden=(8,))", training="adam, steps=5", settings=settings)
+        runner.run_experiment(chosen, tmp_path / pool_on, runner.RunOptions())
         acquired.append((tmp_path / pool_on / "acquired.csv").read_bytes())
     assert acquired[0] == acquired[1]
 
 
 @pytest.mark.skipif(not PREPARED.is_dir(), reason="no ../shared/tfds: the real data sets are not here")
 def test_mnist_with_gals_network(environment, tmp_path):
-    budget = "--seeds 1 --max-labels 60 --batch-size 40 --pool-subset 100 --num-samples 10 --test-samples 2 --steps 60"
+    budget = "--seeds 1 --max-labels 60 --batch-size 40 --pool-subset 100 --num-samples 10 --test-samples 2"
     process = start(
         environment | {"TFDS_DATA_DIR": str(PREPARED)},
-        *("dbal", "--dataset", "mnist", "--results-dir", str(tmp_path), *budget.split()),
+        *("run", "--data", "mnist", "--training", "adam, steps=60", "--results-dir", str(tmp_path), *budget.split()),
     )
     code, _, err = finish(process)
     assert code == 0, err

@@ -17,8 +17,8 @@ from al_jax.engine import processes
 from experiments import runner
 from experiments.runner import RunOptions
 
-SMALL = ["--hidden", "8", "--steps", "5", "--num-samples", "3", "--seeds", "3", "--seed-block", "1"]
-SMALL += ["--batch-size", "20", "--max-labels", "420", "--devices", "1"]
+SMALL = ["--network", "mlp(hidden=(8,))", "--training", "adam, steps=5", "--num-samples", "3", "--seeds", "3"]
+SMALL += ["--seed-block", "1", "--batch-size", "20", "--max-labels", "420", "--devices", "1"]
 ENDED = 30
 """Seconds within which the others must notice that a process is gone."""
 
@@ -29,7 +29,7 @@ def environment_of_all(environment: dict[str, str]) -> dict[str, str]:
 
 
 def start(environment: dict[str, str], results: Path, *options: str) -> subprocess.Popen[str]:
-    return command_line.start(environment, "dbal", *SMALL, "--results-dir", str(results), *options)
+    return command_line.start(environment, "run", *SMALL, "--results-dir", str(results), *options)
 
 
 def start_two(environment: dict[str, str], results: Path, *options: str) -> list[subprocess.Popen[str]]:
@@ -84,7 +84,7 @@ def test_when_a_process_is_killed_the_other_says_so_and_the_run_resumes_to_the_s
 ) -> None:
     processes = start_two(environment_of_all, tmp_path)
     deadline = time.monotonic() + 100
-    while not list(tmp_path.glob("dbal/*/checkpoints/3")):
+    while not list(tmp_path.glob("run/*/checkpoints/3")):
         assert time.monotonic() < deadline
         assert all(process.poll() is None for process in processes), [finish(process) for process in processes]
         time.sleep(0.005)
@@ -110,8 +110,8 @@ def test_when_a_process_is_killed_the_other_says_so_and_the_run_resumes_to_the_s
 def test_an_error_of_all_processes_is_one_line_of_each_and_not_a_loss(
     environment_of_all: dict[str, str], tmp_path: Path
 ) -> None:
-    assert [finish(p)[::2] for p in start_two(environment_of_all, tmp_path, "--steps", "0")] == [
-        (2, "error: steps=0: expected at least 1\n")
+    assert [finish(p)[::2] for p in start_two(environment_of_all, tmp_path, "--training", "adam, steps=0")] == [
+        (2, "error: training='adam, steps=0': at column 1 training: steps=0: expected at least 1\n")
     ] * 2
     assert not list(tmp_path.iterdir())
 

@@ -18,8 +18,8 @@ from al_jax.campaign import store
 from al_jax.results import paired_difference
 from experiments import quickstart
 
-SMALL = ["--acquisitions", "random", "bald", "--hidden", "8", "--steps", "5", "--num-samples", "3", "--seeds", "2"]
-SMALL += ["--batch-size", "20", "--max-labels", "80"]
+SMALL = ["--acquisitions", "random", "bald", "--network", "mlp(hidden=(8,))", "--training", "adam, steps=5"]
+SMALL += ["--num-samples", "3", "--seeds", "2", "--batch-size", "20", "--max-labels", "80"]
 PAIRS = [(method, seed) for method in ("random", "bald") for seed in (0, 1)]
 FILES = ("config.json", "environment.json", "rounds.csv", "acquired.csv", "learning_curve.png", "summary.json")
 
@@ -66,7 +66,7 @@ def test_it_writes_its_comparison_and_a_folder_for_each_campaign(uninterrupted: 
     assert json.loads((uninterrupted / "summary.json").read_text()) == {"stopped": {}}
     stored = json.loads((uninterrupted / "config.json").read_text())
     assert uninterrupted.name == store.fingerprint(stored)
-    assert stored["acquisitions"] == ["random", "bald"]
+    assert {name: of_name["acquisition"] for name, of_name in stored.items()} == {"random": "random", "bald": "bald"}
 
 
 def test_the_campaigns_are_paired(uninterrupted: Path) -> None:
@@ -121,9 +121,12 @@ def test_finished_it_is_recognised(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--acquisitions", "random", "bold"], "acquisition='bold' is unknown: did you mean 'bald'"),
+        (
+            ["--acquisitions", "random", "bold"],
+            "'bold' is unknown: did you mean 'bald'",
+        ),
         (["--max-labels", "2000"], "max_labels=2000: expected"),
-        (["--dropout", "0"], "dropout"),
+        (["--network", "mlp(dropout=0)"], "dropout"),
     ],
 )
 @pytest.mark.usefixtures("_no_campaign")

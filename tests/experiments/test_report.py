@@ -14,7 +14,7 @@ import pytest
 from command_line import ROOT
 
 from al_jax.campaign.store import StoreError
-from experiments.config import Config
+from experiments.experiment import Experiment
 from experiments.published.runs import NEVER
 from experiments.recipes import beluch2018, gal2017, kirsch2019
 from experiments.reproduction import comparison, kept, report, study, text
@@ -30,8 +30,8 @@ KINDS: dict[str, type[Study]] = {paper.name: paper.study for paper in PAPERS}
 def keep(root: Path, paper: str, variant: str, arm: str, reaches: tuple[tuple[int, int], ...]) -> Path:
     """Seeds as if they had been run: each reaches 90 and 95 % at these numbers of labels."""
     chosen = study.from_variant(KINDS[paper], variant)
-    config: Config = study.configuration(chosen, arm, STUDIES[paper].recipe)
-    folder, settings = root / paper / variant / arm, config.campaign
+    config: Experiment = study.configuration(chosen, arm, STUDIES[paper].recipe)
+    folder, settings = root / paper / variant / arm, config.settings
     folder.mkdir(parents=True)
     labels = [*range(settings.initial_labels, settings.max_labels, settings.batch_size), settings.max_labels]
     for seed, (to_90, to_95) in enumerate(reaches):
@@ -203,9 +203,9 @@ def test_a_variant_is_named_and_found_again(name):
     assert study.variant(study.from_variant(kind, name)) == name
 
 
-def edited(folder: Path, section: str, field: str, value: Any) -> None:
+def edited(folder: Path, field: str, value: Any) -> None:
     stored = json.loads((folder / "run.json").read_text())
-    stored["configuration"][section][field] = value
+    stored["configuration"][field] = value
     (folder / "run.json").write_text(json.dumps(stored))
 
 
@@ -227,7 +227,10 @@ def without(folder: Path, column: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda bald: edited(bald, "training", "epochs", 40), r"bald holds seeds of another.*epochs \(40, not 50"),
+        (
+            lambda bald: edited(bald, "training", "adam, epochs=40"),
+            r"seeds of another.*training \(adam, epochs=40, not",
+        ),
         (lambda bald: bald.parent.rename(bald.parents[1] / "paper"), r"another recipe.* max_labels \(300, not 1000"),
         (lambda bald: bald.rename(bald.parent / "blad"), "blad: gal2017 has no arm of this name"),
         (lambda bald: bald.parent.rename(bald.parents[1] / "gpu"), "'gpu' names no recipe: expected paper, cpu or"),
@@ -267,7 +270,7 @@ def test_without_results_every_arm_is_not_run(tmp_path):
 
 def test_the_command_ends_in_one_sentence(root):
     shutil.rmtree(root / "kirsch2019")
-    edited(root / "gal2017" / "cpu" / "bald", "data", "label_noise", 0.1)
+    edited(root / "gal2017" / "cpu" / "bald", "data", "noisy_labels(mnist, 0.1)")
     command = [
         sys.executable,
         "-m",
@@ -280,7 +283,7 @@ def test_the_command_ends_in_one_sentence(root):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
-    assert "label_noise (0.1, not 0.0)" in done.stderr
+    assert "data (noisy_labels(mnist, 0.1), not subset(mnist, 40020))" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -16,13 +16,16 @@ from jax.experimental.compilation_cache import compilation_cache
 from al_jax import campaign, data
 from al_jax.campaign.store import StoreError
 from experiments import runner
-from experiments.config import Config, changed
-from experiments.datasets import build_dataset, original_pool
+from experiments.experiment import Experiment, build, changed, load
 from experiments.recipes import beluch2018, gal2017, kirsch2019
 from experiments.reproduction import kept, study
 from experiments.reproduction.study import Study, StudyOptions
 
-TINY = changed(Config(), hidden=(4,), steps=4, num_samples=2, batch_size=10, max_labels=40, chunk_size=200)
+TINY = Experiment(
+    network="mlp(hidden=(4,))",
+    training="adam, steps=4",
+    settings=campaign.Settings(num_samples=2, batch_size=10, max_labels=40, chunk_size=200),
+)
 ARMS = {"bald": TINY}
 
 
@@ -69,7 +72,7 @@ def test_every_seed_leaves_small_tables_and_how_they_came_about(finished: Path) 
     assert of_seed["num_labelled"].tolist() == [20, 30, 40]
     assert of_seed["nll"].tolist() == [float(f"{value:.5g}") for value in done.rounds["nll"]]
     acquired = here.acquired[here.acquired["seed"] == 1]
-    assert acquired["row"].tolist() == original_pool(TINY.data)[done.acquired["row"]].tolist()
+    assert acquired["row"].tolist() == data.original_rows_of(build(TINY).dataset)[done.acquired["row"]].tolist()
     assert (data.load("digits").labels[acquired["row"]] == acquired["label"]).all()
     run_of_seed = here.runs[1]
     assert (
@@ -134,14 +137,14 @@ def test_seeds_of_another_recipe_are_refused(finished: Path, tmp_path: Path) -> 
     for path in tables(finished).iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     kept.check(folder, changed(TINY, seeds=5, first_seed=7, seed_block=2, chunk_size=None))
-    with pytest.raises(StoreError, match=r"another recipe: it differs in steps \(4, not 5\)$"):
-        kept.check(folder, changed(TINY, steps=5))
+    with pytest.raises(StoreError, match=r"it differs in training \(adam, steps=4, not adam, steps=5\)$"):
+        kept.check(folder, changed(TINY, training="adam, steps=5"))
     stored = json.loads((folder / "run.json").read_text())
-    del stored["configuration"]["data"]["label_noise"]  # as if the file were older than this field
+    del stored["configuration"]["settings"]["warm_start"]  # as if the file were older than this field
     (folder / "run.json").write_text(json.dumps(stored))
-    kept.check(folder, TINY)
-    with pytest.raises(StoreError, match="label_noise"):
-        kept.check(folder, changed(TINY, label_noise=0.1))
+    kept.check(folder, changed(TINY, training="steps=4, adam(1e-3)"))
+    with pytest.raises(StoreError, match="warm_start"):
+        kept.check(folder, changed(TINY, warm_start=True))
 
 
 @pytest.mark.parametrize(
@@ -208,9 +211,13 @@ def test_a_papers_experiment_in_seconds(
 @pytest.mark.parametrize("arm", ["cifar_ens_variation_ratio", "cifar_mc_bald"])
 def test_cifars_recipe_can_be_traced(arm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, labels = np.zeros((10_000, 32, 32, 3), np.uint8), np.arange(10_000, dtype=np.int32) % 10
-    blank = data.Dataset("cifar10", pixels, labels, pixels[:500], labels[:500], 10)
-    monkeypatch.setitem(data.LOADERS, "cifar10", lambda: blank)
-    build_dataset.cache_clear()
+
+    def blank() -> data.Dataset:
+        """As many images as CIFAR-10's first fifth."""
+        return data.Dataset("cifar10", pixels, labels, pixels[:500], labels[:500], 10)
+
+    monkeypatch.setattr(data, "cifar10", blank)
+    load.cache_clear()
     runner.build(beluch2018.recipe(beluch2018.Beluch2018(), arm))
-    build_dataset.cache_clear()
-    runner.build.cache_clear()
+    for cached in (load, build, runner.build):
+        cached.cache_clear()

@@ -1,6 +1,7 @@
 """A campaign from the command line: killed, resumed, refused, recognised; and every bad input in one clear line."""
 
 import dataclasses
+import hashlib
 import inspect
 import json
 import re
@@ -15,30 +16,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import contents, finish, kill_when, only_run
+from tables import ACQUISITIONS, POSTERIORS, SCORES
 
-from al_jax import campaign
+from al_jax import campaign, vocabulary
 from al_jax.campaign import store
-from experiments import builders, datasets, dbal, runner
-from experiments import config as configs
-from experiments.config import Config
+from experiments import run, runner
+from experiments.experiment import Experiment, changed, from_recipe, identity
 from experiments.runner import RunOptions
 
-SMALL = ["--hidden", "8", "--steps", "5", "--num-samples", "3", "--seeds", "2", "--batch-size", "20"]
-SMALL += ["--initial-labels", "20", "--max-labels", "420"]
+SMALL = ["--network", "mlp(hidden=(8,))", "--training", "adam, steps=5", "--num-samples", "3", "--seeds", "2"]
+SMALL += ["--batch-size", "20", "--initial-labels", "20", "--max-labels", "420"]
 ROUNDS = 21
-TINY = {"hidden": (4,), "steps": 4, "num_samples": 2, "seeds": 1, "batch_size": 10, "max_labels": 40, "chunk_size": 200}
-SECTIONS = ("data", "acquisition", "posterior", "training", "campaign")
+TINY: dict[str, Any] = {"network": "mlp(hidden=(4,))", "training": "adam, steps=4", "num_samples": 2, "seeds": 1}
+TINY |= {"batch_size": 10, "max_labels": 40, "chunk_size": 200}
 
 
-def config(**fields: Any) -> Config:
-    """A tiny campaign of 3 rounds; `fields` by their names on the command line, which are unique."""
-    changed, left = Config(), TINY | fields
-    for section in SECTIONS:
-        part = getattr(changed, section)
-        of_part = {f.name: left.pop(f.name) for f in dataclasses.fields(part) if f.name in left}
-        changed = dataclasses.replace(changed, **{section: dataclasses.replace(part, **of_part)})
-    assert not left, f"no such option: {left}"
-    return changed
+def config(**fields: Any) -> Experiment:
+    """A tiny campaign of 3 rounds, with other `fields`."""
+    return changed(Experiment(), **TINY | fields)
 
 
 def without_seconds(directory: Path) -> str:
@@ -46,7 +41,7 @@ def without_seconds(directory: Path) -> str:
 
 
 def start(environment: dict[str, str], results: Path, *options: str) -> subprocess.Popen[str]:
-    return command_line.start(environment, "dbal", *SMALL, *options, "--results-dir", str(results))
+    return command_line.start(environment, "run", *SMALL, *options, "--results-dir", str(results))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +59,7 @@ def killed(environment: dict[str, str], uninterrupted: Path, tmp_path_factory: p
     results = tmp_path_factory.mktemp("killed")
 
     def two_rounds_are_done() -> bool:
-        tables = list(results.glob("dbal/*/rounds.csv"))
+        tables = list(results.glob("run/*/rounds.csv"))
         return bool(tables) and pd.read_csv(tables[0])["round"].max() >= 2
 
     kill_when(start(environment, results), two_rounds_are_done)
@@ -76,7 +71,7 @@ def killed(environment: dict[str, str], uninterrupted: Path, tmp_path_factory: p
 
 @pytest.fixture
 def unfinished(killed: Path, tmp_path: Path) -> Path:
-    """The killed run's results folder, to be used: `unfinished / dbal / hash`."""
+    """The killed run's results folder, to be used: `unfinished / run / hash`."""
     return shutil.copytree(killed.parent.parent, tmp_path / "results")
 
 
@@ -84,16 +79,16 @@ def unfinished(killed: Path, tmp_path: Path) -> Path:
 def _no_campaign(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever runs a campaign fails."""
 
-    def run(*_: Any, **__: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise AssertionError("a campaign was run")
 
-    monkeypatch.setattr(campaign, "run", run)
+    monkeypatch.setattr(campaign, "run", fail)
 
 
 def main(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     """The program's main in this process."""
-    monkeypatch.setattr(sys, "argv", ["dbal", *options])
-    dbal.main()
+    monkeypatch.setattr(sys, "argv", ["run", *options])
+    run.main()
 
 
 # a run and its folder
@@ -102,7 +97,7 @@ def main(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
 def test_a_run_is_named_by_its_configuration_and_leaves_its_tables(uninterrupted: Path) -> None:
     stored = json.loads((uninterrupted / "config.json").read_text())
     assert uninterrupted.name == store.fingerprint(stored)
-    assert stored["campaign"]["max_labels"] == 420
+    assert stored["settings"]["max_labels"] == 420
     rounds, acquired = (pd.read_csv(uninterrupted / f"{name}.csv") for name in ("rounds", "acquired"))
     assert rounds.groupby("seed")["num_labelled"].apply(list).tolist() == [list(range(20, 421, 20))] * 2
     assert acquired.groupby("seed").size().tolist() == [400, 400]
@@ -162,7 +157,7 @@ COMPILED: dict[Any, Any] = {}
 @pytest.fixture
 def _compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that run the same campaign several times: those here differ in their seeds and batch size."""
-    compile_cycle = campaign.compile_cycle
+    compile_cycle = campaign.loop.compile_cycle
 
     def once(*args: Any) -> Any:
         _, _, seeds, _, batch_size, _ = args
@@ -170,15 +165,15 @@ def _compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
             COMPILED[seeds, batch_size] = compile_cycle(*args)
         return COMPILED[seeds, batch_size]
 
-    monkeypatch.setattr(campaign, "compile_cycle", once)
+    monkeypatch.setattr(campaign.loop, "compile_cycle", once)
 
 
 @pytest.mark.usefixtures("_compiled_once")
 def test_resume_with_no_finished_round_starts_afresh(tmp_path: Path) -> None:
     chosen = config()
-    first = runner.run_config(chosen, tmp_path / "never started", RunOptions(resume=True))
-    store.claim(tmp_path / "claimed", dataclasses.asdict(chosen))
-    second = runner.run_config(chosen, tmp_path / "claimed", RunOptions(resume=True))
+    first = runner.run_experiment(chosen, tmp_path / "never started", RunOptions(resume=True))
+    store.claim(tmp_path / "claimed", identity(chosen))
+    second = runner.run_experiment(chosen, tmp_path / "claimed", RunOptions(resume=True))
     assert first.acquired.equals(second.acquired)
     assert len(second.rounds) == 3
 
@@ -187,31 +182,29 @@ def test_resume_with_no_finished_round_starts_afresh(tmp_path: Path) -> None:
 def test_tables_are_written_again_from_the_checkpoint(tmp_path: Path) -> None:
     """A kill between the last checkpoint and the summary; the tables are ahead of it, behind it or half written."""
     chosen, directory = config(), tmp_path / "run"
-    runner.run_config(chosen, directory, RunOptions())
+    runner.run_experiment(chosen, directory, RunOptions())
     whole = {name: (directory / name).read_bytes() for name in ("rounds.csv", "acquired.csv")}
     (directory / "summary.json").unlink()
     for damage in (lambda data: data + data.splitlines(keepends=True)[-1], lambda data: data[:-7], lambda data: b""):
         for name, data in whole.items():
             (directory / name).write_bytes(damage(data))
-        runner.run_config(chosen, directory, RunOptions(resume=True))
+        runner.run_experiment(chosen, directory, RunOptions(resume=True))
         assert {name: (directory / name).read_bytes() for name in whole} == whole
         (directory / "summary.json").unlink()
 
 
-def refused(chosen: Config, directory: Path, message: str) -> None:
+def refused(chosen: Experiment, directory: Path, message: str) -> None:
     """One line that matches, from the whole program, and a folder that nothing touched."""
     before = contents(directory)
     with pytest.raises(store.StoreError) as caught:
-        runner.run_config(chosen, directory, RunOptions(resume=True))
+        runner.run_experiment(chosen, directory, RunOptions(resume=True))
     assert re.search(message, str(caught.value))
     assert "\n" not in str(caught.value)
     assert contents(directory) == before
 
 
-def stored_config(directory: Path) -> Config:
-    stored = json.loads((directory / "config.json").read_text())
-    fields = {name: value for section in SECTIONS for name, value in stored[section].items()}
-    return config(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+def stored_config(directory: Path) -> Experiment:
+    return from_recipe(json.loads((directory / "config.json").read_text()))
 
 
 @pytest.mark.usefixtures("_compiled_once")
@@ -221,7 +214,7 @@ def test_a_corrupted_and_a_foreign_checkpoint_are_errors_that_touch_nothing(unfi
     newest = max((p for p in (directory / "checkpoints").iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
     meta = newest / "meta" / "metadata"
     sound = meta.read_text()
-    meta.write_text(sound.replace(store.fingerprint(dataclasses.asdict(chosen)), "0123456789ab"))
+    meta.write_text(sound.replace(store.fingerprint(identity(chosen)), "0123456789ab"))
     assert meta.read_text() != sound
     refused(chosen, directory, rf"{newest} belongs to another configuration")
     meta.write_text(sound)
@@ -237,7 +230,7 @@ def test_a_folder_of_another_configuration_is_an_error(
     uninterrupted: Path, killed: Path, tmp_path: Path, finished: bool
 ) -> None:
     directory = shutil.copytree(uninterrupted if finished else killed, tmp_path / "run")
-    refused(config(), directory, "another configuration: it differs in campaign, posterior, training")
+    refused(config(), directory, "another configuration: it differs in network, settings, training")
 
 
 # the command line
@@ -251,11 +244,13 @@ def test_help_has_every_option_and_what_it_means(
         main(monkeypatch, "--help")
     assert stop.value.code == 0
     shown = " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
-    parts = [RunOptions, *(type(getattr(Config(), section)) for section in SECTIONS)]
-    for part in parts:
+    for part in (run.Options, RunOptions, Experiment, campaign.Settings):
         source = inspect.getsource(part)
         for field in dataclasses.fields(part):
-            assert f"--{field.name.replace('_', '-')}" in shown
+            option = {"imports": "import"}.get(field.name, field.name.replace("_", "-"))
+            if field.name == "settings" or (part is run.Options and field.name != "list"):
+                continue
+            assert f"--{option}" in shown
             meaning = re.search(rf'^    {field.name}: [^\n]*\n    """(.*?)"""', source, re.DOTALL | re.MULTILINE)
             assert meaning, f"{part.__name__}.{field.name} has no description"
             assert " ".join(meaning[1].split()) in shown, f"--{field.name}: {meaning[1]}"
@@ -274,7 +269,7 @@ def test_a_bad_input_ends_in_one_line_and_exit_code_2_and_leaves_no_folder(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     code, out, err = finish(start(environment, tmp_path / "results", "--acquisition", "bold"))
-    assert re.fullmatch(r"error: acquisition='bold' is unknown: did you mean 'bald'\?[^\n]*\n", err)
+    assert re.fullmatch(r"error: acquisition='bold': at column 1 'bold' is unknown: did you mean 'bald'\?[^\n]*\n", err)
     assert out == ""
     assert code == 2
     assert not (tmp_path / "results").exists()
@@ -283,70 +278,78 @@ def test_a_bad_input_ends_in_one_line_and_exit_code_2_and_leaves_no_folder(
 # bad inputs: argument, value and expectation, before any work
 
 BAD = [
-    ({"acquisition": "bold"}, r"^acquisition='bold' is unknown: did you mean 'bald'\? known: bald, .*vote_entropy"),
-    ({"posterior": "mcdropout"}, r"^posterior='mcdropout' is unknown: did you mean 'mc_dropout'\? known: .*point"),
-    ({"prefilter": 50, "prefilter_score": "entrpy"}, r"^prefilter_score='entrpy' is unknown: did you mean 'entropy'"),
-    ({"acquisition": "core_set", "stochastic": "power"}, r"^stochastic='power': expected .* core_set"),
+    ({"acquisition": "bold"}, r"^acquisition='bold': at column 1 'bold' is unknown: did you mean 'bald'\? known: bald"),
+    ({"posterior": "mcdropout"}, r"^posterior='mcdropout': .* did you mean 'mc_dropout'\? known: .*point"),
+    ({"acquisition": "prefilter(entrpy, 50, bald)"}, r"at column 11 'entrpy' is unknown: did you mean 'entropy'"),
+    ({"acquisition": "stochastic_top_k(core_set)"}, r"at column 18 core_set makes an Acquisition; expected a score"),
     ({"batch_size": 1278}, r"^batch_size=1278: only 1277 rows are left"),
     ({"batch_size": 0}, r"^batch_size=0: expected at least 1"),
     ({"max_labels": 1298}, r"^max_labels=1298: expected 20 .*1297"),
     ({"max_labels": 19}, r"^max_labels=19: expected 20 \(initial_labels\)"),
     ({"initial_labels": 9}, r"^initial_labels=9: .*every class.* expected num_classes=10 or more, or balanced=False"),
     ({"initial_labels": 1298, "max_labels": 1298}, r"^initial_labels=1298: expected 0 to 1297"),
-    ({"rare_classes": (3,), "rare_share": 0.0}, r"^initial_labels=20: class 3 has 1 rows .* expected at least 2"),
+    ({"data": "imbalanced(digits, 0, (3,))"}, r"^initial_labels=20: class 3 has 1 rows .* expected at least 2"),
     ({"num_samples": 0}, r"^num_samples=0: expected at least 1"),
     ({"num_samples": -3}, r"^num_samples=-3: expected at least 1"),
     ({"seeds": 0}, r"^seeds=0: expected at least 1"),
+    ({"first_seed": -1}, r"^first_seed=-1: expected"),
     ({"seed_block": 0}, r"^seed_block=0: expected at least 1"),
     ({"chunk_size": 0}, r"^chunk_size=0: expected at least 1"),
+    ({"test_samples": 60}, r"^test_samples=60: expected 1 to 2 \(num_samples\)"),
+    ({"pool_on": "disk"}, r"^pool_on='disk': expected 'device' or 'host'"),
+    ({"mode": "pools"}, r"^mode='pools': expected 'replicas' or 'pool'"),
     ({"pool_subset": 9}, r"^pool_subset=9: expected 10 \(batch_size\) to 1297"),
     ({"pool_subset": 1298}, r"^pool_subset=1298: expected 10 \(batch_size\) to 1297"),
-    ({"dropout": 0.0}, r"^dropout=0.0: expected more than 0, since mc_dropout samples dropout masks"),
-    ({"posterior": "debal", "dropout": 0.0}, r"^dropout=0.0: expected more than 0, since debal samples dropout masks"),
-    ({"posterior": "ensemble", "members": 0}, r"^members=0: expected at least 1"),
-    ({"posterior": "variational", "prior_std": 0.0}, r"^prior_std=0.0: expected a positive number"),
-    ({"steps": 0}, r"^steps=0: expected at least 1"),
-    ({"epochs": 0}, r"^epochs=0: expected at least 1"),
-    ({"steps": None}, r"^steps=None, epochs=None: give exactly one"),
-    ({"evaluate_every": 3}, r"^evaluate_every=3: expected a divisor of steps=4"),
-    ({"patience": 2, "validation_size": 50}, r"^patience=2 .*needs evaluate_every"),
-    ({"stochastic": "power", "coldness": -1.0}, r"^coldness=-1.0: expected 0 or more"),
-]
-
-NAMED_AS_ON_THE_COMMAND_LINE = [
-    ({"dataset": "digts"}, r"^dataset='digts' is unknown: did you mean 'digits' or 'diabetes'\? known: .*digits"),
-    ({"dropout": 0.0}, r"^dropout=0.0: "),
-    ({"minibatch_size": 0}, r"^minibatch_size=0: expected at least 1"),
-    ({"validation_size": 5}, r"^validation_size=5: expected 10\.\.1287"),
-    ({"repeated": 0}, r"^repeated=0: expected at least 1"),
-    ({"repeated": 2, "repeated_noise": -1.0}, r"^repeated_noise=-1.0: expected"),
-    ({"rare_classes": (1,), "rare_share": 2.0}, r"^rare_share=2.0: expected 0\.\.1"),
-    ({"rare_classes": (11,)}, r"^rare_classes=.*class 11 has no row"),
-    ({"label_noise": 1.5}, r"^label_noise=1.5: expected 0\.\.1"),
-    ({"prefilter": 0}, r"^prefilter=0: expected at least"),
-    ({"first_seed": -1}, r"^first_seed=-1: expected"),
-]
-
-FOUND_BEFORE_ANY_WORK = [
-    ({"patience": 2, "evaluate_every": 2}, r"^patience=2 .*validation"),
-    ({"prefilter": 9}, r"prefilter=9|batch_size=10"),
-    ({"weight_decay": 0.1, "weight_decay_of": "nothing"}, r"'nothing' matches no parameter"),
-    ({"weight_decay": 0.1, "weight_decay_of": "["}, r"weight_decay_of='\['"),
-    ({"dropout": 1.5}, r"^dropout=1.5: expected"),
-    ({"dropout": -0.5}, r"^dropout=-0.5: expected"),
-    ({"hidden": (0,)}, r"^hidden=.*0.*: expected"),
-    ({"learning_rate": -1.0}, r"^learning_rate=-1.0: expected"),
-    ({"acquisition": "margin", "stochastic": "power"}, r"^stochastic='power': expected .*margin"),
-    ({"posterior": "svi", "prior_of": "Dense_9"}, r"^prior for 'Dense_9': the network has no such parameter"),
-    ({"posterior": "svi", "prior_of": "["}, r"^prior for '\[': expected a regular expression"),
-    ({"posterior": "laplace", "prior_std": 0.0}, r"^prior_std=0.0: expected a positive number"),
-    ({"posterior": "nuts_last_layer", "draws": 2}, r"^draws=2: expected at least 4"),
-    ({"dataset": "diabetes", "acquisition": "entropy"}, r"^acquisition='entropy': expected for a regression one of"),
-    ({"dataset": "diabetes", "prefilter": 30}, r"^prefilter_score='entropy' is unknown.*variance"),
-    ({"dataset": "diabetes", "noise_std": -1.0}, r"^noise_std=-1.0: expected"),
-    ({"dataset": "diabetes", "noise_std": None, "posterior": "laplace"}, r"^noise_std=None: expected .* convex"),
+    ({"network": "mlp(dropout=0)"}, r"^module=MLP has no dropout layer .* use the posterior `point`"),
+    ({"network": "mlp(dropout=1.5)"}, r"^network='mlp\(dropout=1.5\)': .* dropout=1.5: expected 0 or more"),
+    ({"network": "mlp(dropout=-0.5)"}, r"dropout=-0.5: expected 0 or more and less than 1"),
+    ({"network": "mlp(hidden=(0,))"}, r"hidden=\(0,\): expected widths of at least 1"),
+    ({"network": "mlp(std=0)"}, r"std=0.0: expected a positive"),
+    ({"network": "mlp(num_classes=4)"}, r"num_classes is not given in a text, it is bound"),
+    ({"network": "gal"}, r"^network='gal': at column 1 'gal' is unknown: did you mean"),
+    ({"network": "lenet"}, r"^network=lenet takes images of .* rows are 8 x 8 x 1"),
+    ({"posterior": "ensemble(point, 0)"}, r"ensemble: members=0: expected at least 1"),
+    ({"posterior": "ensemble"}, r"posterior is missing; expected ensemble\(posterior, members=5\)"),
+    ({"posterior": "variational(prior_std=0)"}, r"variational: prior_std=0.0 must be positive"),
+    ({"posterior": "laplace(structure='block')"}, r"'block' where 'full' or 'kron' or 'diag' was expected"),
+    ({"posterior": "laplace(prior_precision=0)"}, r"laplace: prior_precision=0.0: expected a positive number or None"),
+    ({"posterior": "nuts_last_layer(draws=2)"}, r"draws=2: expected at least 4"),
+    ({"posterior": "svi(prior={'Dense_9': 1})"}, r"prior for 'Dense_9': the network has no such parameter"),
+    ({"posterior": "svi(prior={'[': 1})"}, r"prior for '\[': expected a regular expression"),
+    ({"posterior": "svi(prior=0)"}, r"svi: prior=0.0: expected a positive standard deviation"),
+    ({"training": "adam, steps=0"}, r"steps=0: expected at least 1"),
+    ({"training": "adam, epochs=0"}, r"epochs=0: expected at least 1"),
+    ({"training": "adam, steps=5, epochs=5"}, r"^training='adam, steps=5, epochs=5': .*give exactly one of the two"),
+    ({"training": "adam(0)"}, r"learning_rate=0.0: expected a positive, finite number"),
+    ({"training": "adam(inf)"}, r"at column 6 .*Name is not allowed|'inf' is unknown"),
+    ({"training": "adam, minibatch_size=0"}, r"minibatch_size=0: expected at least 1"),
+    ({"training": "adam, steps=4, early_stopping(2, every=3)"}, r"evaluate_every=3: expected a divisor of steps=4"),
+    ({"training": "adam, steps=4, early_stopping(2)"}, r"patience=2 .*needs evaluate_every"),
+    ({"training": "adam, steps=4, early_stopping(2, every=2)"}, r"^patience=2 .*validation"),
+    ({"training": "adam, steps=4, penalty=l2(0.1, only='nothing')"}, r"'nothing' matches no parameter"),
+    ({"training": "adam, steps=4, penalty=l2(-1)"}, r"coefficient=-1.0: expected a finite number, 0 or more"),
+    ({"training": "adam, augment=flip"}, r"'flip' is unknown"),
+    ({"acquisition": "stochastic_top_k(bald, coldness=-1)"}, r"coldness=-1.0: expected 0 or more"),
+    ({"acquisition": "stochastic_top_k(margin, 'power')"}, r"kind='power': expected 'softmax' or 'softrank'"),
+    ({"acquisition": "prefilter(bald, 9, core_set)"}, r"batch_size=10: expected 1 to 9"),
+    ({"acquisition": "prefilter(bald, 0, core_set)"}, r"prefilter: m=0: expected at least 1"),
+    ({"acquisition": "prefilter(bald, 90, prefilter(bald, 50, core_set))"}, r"already restricted to 50 rows"),
+    ({"data": "digts"}, r"^data='digts': at column 1 'digts' is unknown: did you mean 'digits'"),
+    ({"data": "with_validation(digits, 5)"}, r"with_validation: size=5: expected 10\.\.1287"),
+    ({"data": "repeated(digits, 0)"}, r"repeated: copies=0: expected at least 1"),
+    ({"data": "repeated(digits, 2, noise=-1)"}, r"repeated: noise=-1.0: expected"),
+    ({"data": "imbalanced(digits, 2, (1,))"}, r"imbalanced: share=2.0: expected 0\.\.1"),
+    ({"data": "imbalanced(digits, 0.5, (11,))"}, r"class 11 has no row"),
+    ({"data": "noisy_labels(digits, 1.5)"}, r"noisy_labels: rate=1.5: expected 0\.\.1"),
+    ({"data": "subset(digits, 1298)"}, r"subset: size=1298: expected 1 to 1297"),
+    ({"data": "with_initial(digits, (1, 2))"}, r"^initial_labels=20: expected 2, the initial rows of the data set"),
+    ({"data": "tfds('nothing')"}, r"dataset='nothing' is unknown"),
+    ({"data": "diabetes", "acquisition": "entropy"}, r"^acquisition=entropy reads class probabilities, and this is a"),
+    ({"data": "diabetes", "acquisition": "prefilter(margin, 30, bald)"}, r"^acquisition=margin reads class prob"),
+    ({"data": "diabetes", "likelihood": "auto(noise=-1)"}, r"auto: noise=-1.0: expected a positive number or None"),
+    ({"data": "diabetes", "likelihood": "auto(noise=None)", "posterior": "laplace"}, r"laplace: .* convex in the"),
     (
-        {"dataset": "diabetes", "validation_size": 20, "patience": 1, "evaluate_every": 2, "monitor": "accuracy"},
+        {"data": "with_validation(diabetes, 20)", "training": "adam, steps=4, early_stopping(1, 2, 'accuracy')"},
         r"^monitor='accuracy': expected one of coverage, nll, rmse",
     ),
 ]
@@ -356,106 +359,112 @@ FOUND_BEFORE_ANY_WORK = [
 @pytest.mark.usefixtures("_no_campaign")
 def test_a_bad_input_is_one_clear_line_before_any_work(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        runner.run_config(config(**fields), tmp_path / "results" / "run", RunOptions())
+        runner.run_experiment(config(**fields), tmp_path / "results" / "run", RunOptions())
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"), NAMED_AS_ON_THE_COMMAND_LINE, ids=lambda x: str(x) if isinstance(x, dict) else ""
-)
-def test_a_bad_input_is_named_as_on_the_command_line(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        runner.build(config(**fields))
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"), FOUND_BEFORE_ANY_WORK, ids=lambda x: str(x) if isinstance(x, dict) else ""
-)
-def test_a_bad_combination_is_found_before_any_work(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        runner.build(config(**fields))
 
 
 # what can be configured
 
 
-@pytest.mark.parametrize("name", builders.POSTERIORS)
-def test_every_posterior_is_built(name: str) -> None:
-    _, _, dataset = runner.build(config(posterior=name))
-    assert dataset.inputs.shape == (1297, 8, 8, 1)
+@pytest.mark.parametrize("name", POSTERIORS)
+def test_every_posterior_is_built_and_carries_a_regression(name: str) -> None:
+    assert runner.build(config(posterior=POSTERIORS[name])).dataset.inputs.shape == (1297, 8, 8, 1)
+    assert runner.build(config(posterior=POSTERIORS[name], data="diabetes")).dataset.num_classes is None
 
 
-@pytest.mark.parametrize("name", builders.POSTERIORS)
-def test_every_posterior_carries_a_regression(name: str) -> None:
-    _, _, dataset = runner.build(config(posterior=name, dataset="diabetes"))
-    assert dataset.num_classes is None
-
-
-@pytest.mark.parametrize("name", ["variance", "bald", "epig", "random", "core_set"])
+@pytest.mark.parametrize("name", ["variance", "gaussian_bald", "bald", "epig(9)", "random", "core_set"])
 def test_every_acquisition_of_a_regression_is_built(name: str) -> None:
-    runner.build(config(acquisition=name, dataset="diabetes", noise_std=None, prefilter=50, prefilter_score="variance"))
+    runner.build(config(acquisition=f"prefilter(variance, 50, {name})", data="diabetes", likelihood="auto(noise=None)"))
 
 
-@pytest.mark.parametrize("name", [*builders.SCORES, *builders.BATCH_METHODS])
+@pytest.mark.parametrize("name", [*SCORES, *ACQUISITIONS])
 def test_every_acquisition_is_built_and_so_is_its_prefiltered_form(name: str) -> None:
-    _, plain, _ = runner.build(config(acquisition=name))
-    assert plain.shortlist is None
-    _, prefiltered, _ = runner.build(config(acquisition=name, prefilter=50))
-    assert prefiltered.shortlist is not None
-    assert prefiltered.shortlist[1] == 50
+    text = name if name in SCORES else ACQUISITIONS[name].text
+    plain = runner.build(config(acquisition=text)).acquisition
+    if plain.shortlist is None:
+        prefiltered = runner.build(config(acquisition=f"prefilter(bald, 50, {text})")).acquisition
+        assert prefiltered.shortlist is not None
+        assert prefiltered.shortlist[1] == 50
 
 
-def test_names_in_the_help_are_the_names_there_are() -> None:
-    help_of = {part: inspect.getsource(part) for part in (configs.AcquisitionConfig, configs.PosteriorConfig)}
-    for name in (*builders.SCORES, *builders.BATCH_METHODS):
-        assert re.search(rf"\b{name}\b", help_of[configs.AcquisitionConfig])
-    for name in builders.POSTERIORS:
-        assert re.search(rf"\b{name}\b", help_of[configs.PosteriorConfig])
+def test_every_name_is_listed_within_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner.console, "_width", 80)
+    main(monkeypatch, "--list")
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    first = {re.split(r"[ (]", line)[0] for line in shown.splitlines()}
+    for kind in vocabulary.SOURCES:
+        assert vocabulary.names(kind).keys() <= first, kind
+    assert re.search(r"batchbald\(num_config.*Kirsch, van.*draws", shown)
+
+
+MINE = """
+def mine(log_probs):
+    return log_probs.std((-1, -2))
+"""
+
+
+def test_a_function_of_a_file_runs_by_its_name_and_the_file_is_recorded(tmp_path: Path) -> None:
+    file = tmp_path / "mine_for_run.py"
+    file.write_text(MINE)
+    chosen = config(acquisition="prefilter(mine, 50, mine)", imports=(str(file),))
+    done = runner.run_experiment(chosen, tmp_path / "run", RunOptions())
+    assert done.rounds["num_labelled"].tolist() == [20, 30, 40]
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert stored["imports"] == {str(file): hashlib.sha256(MINE.encode()).hexdigest()}
+    assert from_recipe(stored) == dataclasses.replace(chosen, **{k: stored[k] for k in ("network", "training")})
+
+
+def test_texts_that_mean_the_same_are_the_same_run(tmp_path: Path) -> None:
+    same = config(acquisition="top_k( bald )", training="steps=4, adam(1e-3)")
+    assert identity(same) == identity(config())
+    assert identity(config(acquisition="entropy")) != identity(config())
 
 
 def test_the_pool_changes_after_validation_rows_left_it() -> None:
-    plain = datasets.build_dataset(configs.DataConfig(validation_size=100))
-    every = configs.DataConfig(validation_size=100, repeated=2, rare_classes=(1, 2), label_noise=0.2)
-    changed = datasets.build_dataset(every)
-    assert np.array_equal(changed.validation_inputs, plain.validation_inputs)
-    assert np.array_equal(changed.validation_labels, plain.validation_labels)
-    assert np.array_equal(changed.test_labels, plain.test_labels)
-    assert len(changed.labels) % 2 == 0
-    assert np.array_equal(*np.split(changed.labels, 2))  # copies get the same answer
+    plain = vocabulary.dataset("with_validation(digits, 100)")
+    text = "repeated(noisy_labels(imbalanced(with_validation(digits, 100), 0.1, (1, 2)), 0.2), 2)"
+    varied = vocabulary.dataset(text)
+    assert np.array_equal(varied.validation_inputs, plain.validation_inputs)
+    assert np.array_equal(varied.validation_labels, plain.validation_labels)
+    assert np.array_equal(varied.test_labels, plain.test_labels)
+    assert len(varied.labels) % 2 == 0
+    assert np.array_equal(*np.split(varied.labels, 2))  # copies get the same answer
 
 
 CAMPAIGNS = {
-    "ensemble, core-set, label noise": {"posterior": "ensemble", "acquisition": "core_set", "label_noise": 0.3},
+    "ensemble, core-set, label noise": {
+        "posterior": "ensemble(point, 2)",
+        "acquisition": "core_set",
+        "data": "noisy_labels(digits, 0.3)",
+    },
     "variational, stochastic, repeated": {
         "posterior": "variational",
-        "acquisition": "entropy",
-        "stochastic": "softmax",
-        "repeated": 2,
+        "acquisition": "stochastic_top_k(entropy, 'softmax')",
+        "data": "repeated(digits, 2)",
     },
     "DEBAL, prefilter, warm start": {
-        "posterior": "debal",
-        "acquisition": "variation_ratio",
-        "prefilter": 30,
+        "posterior": "ensemble(mc_dropout, 2)",
+        "acquisition": "prefilter(entropy, 30, variation_ratio)",
         "warm_start": True,
     },
-    "guide of some layers": {"posterior": "svi", "guide": "low_rank", "prior_of": "Dense_1"},
+    "guide of some layers": {"posterior": "svi(prior={'Dense_1': 0.3}, guide='low_rank')"},
     "rare classes, early stopping": {
         "acquisition": "random",
-        "rare_classes": (1, 2),
-        "rare_share": 0.2,
-        "validation_size": 40,
-        "epochs": 4,
-        "patience": 1,
+        "data": "imbalanced(with_validation(digits, 40), 0.2, (1, 2))",
+        "training": "adam, epochs=4, early_stopping(1)",
     },
 }
 
 
 @pytest.mark.parametrize("name", CAMPAIGNS)
 def test_a_campaign_reaches_its_budget_and_takes_the_answers_of_its_data_set(name: str, tmp_path: Path) -> None:
-    fields = {"members": 2, "max_labels": 35, **CAMPAIGNS[name]}
-    done = runner.run_config(config(**fields), tmp_path / "run", RunOptions())
-    _, _, dataset = runner.build(config(**fields))
+    fields = {"max_labels": 35, **CAMPAIGNS[name]}
+    done = runner.run_experiment(config(**fields), tmp_path / "run", RunOptions())
+    dataset = runner.build(config(**fields)).dataset
     assert done.stopped == {}
     assert done.rounds["num_labelled"].tolist() == [20, 30, 35]
     assert np.isfinite(done.rounds[["accuracy", "nll"]]).all(axis=None)
@@ -464,9 +473,9 @@ def test_a_campaign_reaches_its_budget_and_takes_the_answers_of_its_data_set(nam
 
 
 def test_a_regression_runs_from_configuration_to_table_and_picture(tmp_path: Path) -> None:
-    fields = {"dataset": "diabetes", "posterior": "laplace", "seeds": 2, "max_labels": 35}
-    done = runner.run_config(config(**fields), tmp_path / "run", RunOptions())
-    _, _, dataset = runner.build(config(**fields))
+    fields = {"data": "diabetes", "posterior": "laplace", "seeds": 2, "max_labels": 35}
+    done = runner.run_experiment(config(**fields), tmp_path / "run", RunOptions())
+    dataset = runner.build(config(**fields)).dataset
     assert done.rounds["num_labelled"].tolist() == [20, 30, 35] * 2
     assert np.isfinite(done.rounds[["rmse", "nll", "coverage"]]).all(axis=None)
     assert done.acquired["label"].tolist() == dataset.labels[done.acquired["row"]].tolist()
@@ -481,12 +490,13 @@ def test_a_regression_runs_from_configuration_to_table_and_picture(tmp_path: Pat
 
 
 def test_an_answer_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    posterior, acquisition, dataset = runner.build(config(dataset="diabetes", posterior="point"))
-    likelihood = builders.build_likelihood(configs.PosteriorConfig(), dataset)
+    built = runner.build(config(data="diabetes", posterior="point"))
 
     def oracle(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.full(rows.shape, np.nan), np.ones(rows.shape, bool)
 
-    settings = config().campaign
+    settings = config().settings
     with pytest.raises(ValueError, match=r"label of row \d+ is nan: expected a finite number"):
-        campaign.run(posterior, acquisition, dataset, settings, likelihood=likelihood, oracle=oracle)
+        campaign.run(
+            built.posterior, built.acquisition, built.dataset, settings, likelihood=built.likelihood, oracle=oracle
+        )

@@ -1,0 +1,1 @@
+"""What an accelerator computes, checked first and then timed."""

@@ -29,11 +29,11 @@ TEXTS = {
     "mc_dropout": "mc_dropout",
     "ensemble": "ensemble(point, 5)",
     "debal": "ensemble(mc_dropout, 5)",
-    "variational": "variational",
-    "svi": "svi",
+    "variational": "variational(prior_std=0.3, temperature=0.1)",
+    "svi": "svi(prior=0.3, temperature=0.1)",
     "swag": "swag",
     "laplace": "laplace",
-    "nuts_last_layer": "nuts_last_layer",
+    "nuts_last_layer": "nuts_last_layer(prior_std=None)",
     "nuts": "nuts(chains=2, warmup=100, draws=50)",
 }
 OPTIONS = ("--batch-size", "20", "--max-labels", "200", "--num-samples", "50")

@@ -53,14 +53,14 @@ ACQUISITIONS = {
 POSTERIORS = {
     "point": "point",
     "mc_dropout": "mc_dropout",
-    "variational": "variational(prior_std=1, temperature=1)",
+    "variational": "variational",
     "ensemble": "ensemble(point, 3)",
     "debal": "ensemble(mc_dropout, 3)",
-    "svi": "svi(prior=1, temperature=1)",
+    "svi": "svi",
     "swag": "swag(snapshots=4, steps=2, rank=3)",
     "laplace": "laplace",
-    "nuts_last_layer": "nuts_last_layer(prior_std=1, warmup=8, draws=4)",
-    "nuts": "nuts(prior=1, chains=2, warmup=8, draws=4, max_tree_depth=4)",
+    "nuts_last_layer": "nuts_last_layer(warmup=8, draws=4)",
+    "nuts": "nuts(chains=2, warmup=8, draws=4, max_tree_depth=4)",
 }
 
 NETWORKS = {

@@ -4,6 +4,7 @@ Each is written for the log-probabilities of K posterior samples over C classes 
 definition serves a row, a pool, a batch of seeds and the pixels of an image. Probabilities of exactly 0 are legal.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -62,6 +63,8 @@ def mean_std(log_probs: Float[Array, "*n K C"], ddof: int = 0) -> Float[Array, "
 
 def votes(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n C"]:
     """Share of the K samples that vote for each class; a sample whose best classes tie splits its vote among them."""
+    # A compiler that computed `log_probs` a second time for the maximum could find no class that equals it.
+    log_probs = jax.lax.optimization_barrier(log_probs)
     best = log_probs == jnp.max(log_probs, axis=-1, keepdims=True)
     return jnp.mean(best / jnp.sum(best, axis=-1, keepdims=True), axis=-2, dtype=log_probs.dtype)
 

@@ -45,7 +45,7 @@ def nuts_last_layer(
     likelihood: Likelihood,
     training: Training,
     *,
-    prior_std: float | None = None,
+    prior_std: float | None = 1.0,
     chains: int = 2,
     warmup: int = 100,
     draws: int = 50,

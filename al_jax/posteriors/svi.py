@@ -57,9 +57,9 @@ def svi(
     likelihood: Likelihood,
     training: Training,
     *,
-    prior: float | Mapping[str, float] | Prior = 0.3,
+    prior: float | Mapping[str, float] | Prior = 1.0,
     guide: Literal["normal", "low_rank", "delta"] | Callable[..., autoguide.AutoGuide] = "normal",
-    temperature: float = 0.1,
+    temperature: float = 1.0,
 ) -> Posterior:
     """Minimise E_guide[loss] + temperature * KL(guide || prior) / count, the negative ELBO a row.
 

@@ -51,8 +51,8 @@ def variational(
     likelihood: Likelihood,
     training: Training,
     *,
-    prior_std: float = 0.3,
-    temperature: float = 0.1,
+    prior_std: float = 1.0,
+    temperature: float = 1.0,
 ) -> Posterior:
     """Minimise E_q[loss] + temperature * KL(q || prior) / count, the negative ELBO a row (Blundell et al. 2015).
 

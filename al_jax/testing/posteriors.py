@@ -44,7 +44,12 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     law("vmap(fit) over keys works", finite(several), keys, several)
 
     draws = posterior.sample(sample_key, state, 4)
-    predict = jax.jit(posterior.predict)
+
+    @jax.jit
+    def predict(*args: Any) -> Any:
+        with jax.default_matmul_precision("highest"):  # as a round does
+            return posterior.predict(*args)
+
     whole = predict(state, draws, x)
     names = ["point", "features"]
     if isinstance(whole, GaussianPredictions):

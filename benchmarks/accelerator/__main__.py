@@ -57,10 +57,8 @@ def main() -> None:
             try:
                 result = step(small=options.small, seconds=left, data=options.data)
             except Exception as error:  # whatever a device's compiler or memory raises: it is the finding
-                result = {
-                    "error": f"{type(error).__name__}: {str(error)[:500]}",
-                    "where": traceback.format_exc()[-900:],
-                }
+                said = f"{type(error).__name__}: {str(error)[:500]}"
+                result = {"error": said, "where": traceback.format_exc()[-900:]}
         found["steps"][name] = result | {"step_seconds": round(time.monotonic() - start, 2)}
         out.write_text(json.dumps(found, indent=1) + "\n")
         print(f"{time.monotonic() - began:6.1f} s  {name}: {json.dumps(result)[:300]}", flush=True)

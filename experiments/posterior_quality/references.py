@@ -208,9 +208,9 @@ def build(name: str, task: Task, sizes: Sizes) -> Posterior:
         return posteriors.ensemble(one, MEMBERS) if name in ("ensemble", "debal") else one
     if name == "variational":
         module = network(dropout=0.0, dense=models.VariationalDense)
-        return posteriors.variational(module, likelihood, free, prior_std=task.prior_std, temperature=1.0)
+        return posteriors.variational(module, likelihood, free, prior_std=task.prior_std)
     if name in GUIDES:
-        return posteriors.svi(plain, likelihood, free, prior=prior, guide=GUIDES[name], temperature=1.0)
+        return posteriors.svi(plain, likelihood, free, prior=prior, guide=GUIDES[name])
     if name.startswith("laplace_"):
         structure: Any = name.removeprefix("laplace_")
         return posteriors.laplace(

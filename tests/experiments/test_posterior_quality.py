@@ -14,7 +14,7 @@ from scipy import stats
 
 from al_jax.campaign import store
 from al_jax.types import Predictions
-from experiments import posterior_quality as quality
+from experiments.posterior_quality import __main__ as quality
 from experiments.posterior_quality.measures import Beliefs, beliefs, compare, exact_beliefs
 from experiments.posterior_quality.references import (
     NOISE,

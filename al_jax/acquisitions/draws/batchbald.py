@@ -98,7 +98,8 @@ def grouped(
     # argmax of b.c - |c|^2 / 2, as one product and in floats: spelt as usual it takes XLA five times as long on a CPU.
     centres = jnp.append(centres, -0.5 * jnp.sum(centres**2, axis=1, keepdims=True), axis=1)
     extended = jnp.append(beliefs, jnp.ones((capacity, 1)), axis=1)
-    nearness = jnp.matmul(extended, centres.T, precision="highest")
+    # Computed once: equality with the maximum of a second computation may hold nowhere.
+    nearness = jax.lax.optimization_barrier(jnp.matmul(extended, centres.T, precision="highest"))
     is_nearest = nearness == jnp.max(nearness, axis=1, keepdims=True)
     group = jnp.max(jnp.where(is_nearest, jnp.arange(groups, dtype=jnp.float32), 0.0), axis=1).astype(jnp.int32)
     weights = jax.ops.segment_sum(configurations.weights, group, num_segments=groups)
@@ -212,7 +213,7 @@ def batchbald(
         size, num_samples, _ = summary.shape
         check_batch_size(batch_size, size)
         tie_key, fallback_key, extend_key = jax.random.split(key, 3)
-        tie = jax.random.permutation(tie_key, size)
+        order = jnp.argsort(jax.random.permutation(tie_key, size))  # argmax takes the first of equals: a random one
         expected = jnp.mean(entropy(summary), axis=1)
         bald = mutual_information(summary)
         limit = jnp.log(num_samples)
@@ -222,7 +223,8 @@ def batchbald(
         def best(values: Array, candidates: Bool[Array, " N"], chosen: Bool[Array, " N"]) -> Array:
             """The candidate of the largest value, ties by the key; where there is none, some row not chosen yet."""
             ranked = jnp.where(candidates, values, jnp.where(chosen, -2e30, -1e30))
-            return jnp.argmin(jnp.where(ranked == ranked.max(), tie, size))
+            # Not `ranked == ranked.max()`: a GPU may compute the two a second time, in another order of additions.
+            return order[jnp.argmax(ranked[order])]
 
         def search(
             function: Callable[[Array], Array], bounds: Array, highest: Array, block_size: int, raising: bool
@@ -231,16 +233,18 @@ def batchbald(
 
             In descending order of the bounds; with `raising` the values that are found raise `highest`.
             """
-            order, block_size = jnp.argsort(-bounds), min(block_size, size)
+            descending, block_size = jnp.argsort(-bounds), min(block_size, size)
 
             def promising(state: tuple[Array, Array, Array]) -> Array:
                 done, _, highest = state
-                bound = bounds[order[jnp.minimum(done, size - 1)]]
+                bound = bounds[descending[jnp.minimum(done, size - 1)]]
                 return (done < size) & (bound > -jnp.inf) & (bound + TOLERANCE >= highest)
 
             def look(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
                 done, values, highest = state
-                rows = jax.lax.dynamic_slice_in_dim(order, done, block_size)  # the last block goes back, to be whole
+                rows = jax.lax.dynamic_slice_in_dim(
+                    descending, done, block_size
+                )  # the last block goes back, to be whole
                 block = jnp.where(bounds[rows] > -jnp.inf, function(rows), -jnp.inf)
                 highest = jnp.maximum(highest, block.max()) if raising else highest
                 return done + block_size, values.at[rows].set(block), highest

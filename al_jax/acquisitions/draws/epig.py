@@ -40,7 +40,7 @@ def expected_information_gain(log_probs: Float[Array, "n K C"], targets: Float[A
 
 @memoised
 def epig(targets: int | Inputs = 200, gain: Callable[[Any, Any], Array] | None = None) -> Acquisition:
-    """The rows with the highest EPIG about `targets [T, ...]`, inputs like those to predict (Bickford Smith et al. 2023).
+    """The rows with the highest EPIG about `targets [T, ...]`, as those to predict (Bickford Smith et al. 2023).
 
     A number of targets means as many random rows of the pool, drawn once a campaign (all, where it has fewer).
 

@@ -118,7 +118,7 @@ def matmul_flops(size: int = 1024) -> float:
 def _flops(function: Callable, *args: Any) -> float:
     """XLA's count; of the program for a TPU, in which a convolution is one operation and not a loop."""
     lowered = jax.jit(function).trace(*args).lower(lowering_platforms=("tpu",))
-    counted: Any = lowered.cost_analysis() or jax.jit(function).lower(*args).compile().cost_analysis()
+    counted: Any = lowered.cost_analysis() or jax.jit(function).lower(*args).cost_analysis()
     return float(counted["flops"])
 
 

@@ -45,7 +45,7 @@ def timed(function: Callable, *args: Any, repeats: int = 3) -> tuple[float, floa
 def flops(function: Callable, *args: Any) -> float:
     """XLA's count of the program for a TPU, in which a convolution is one operation; a loop's body counts once."""
     lowered = jax.jit(function).trace(*args).lower(lowering_platforms=("tpu",))
-    counted: Any = lowered.cost_analysis() or jax.jit(function).lower(*args).compile().cost_analysis()
+    counted: Any = lowered.cost_analysis() or jax.jit(function).lower(*args).cost_analysis()
     return float(counted["flops"])
 
 

@@ -236,7 +236,7 @@ jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 
 from al_jax import campaign
 from al_jax.engine import parallel
-from experiments import config, runner
+from experiments import experiment, runner
 
 assert jax.local_device_count() == int(sys.argv[1])
 for seeds in (1, 5, 8, 11):
@@ -265,28 +265,28 @@ def compile_and_lower(function, layout, mapped, *args):
 
 
 tables = {}
-whole, part = config.AcquisitionConfig("bald"), config.AcquisitionConfig("core_set", prefilter=150)
+whole, part = "bald", "prefilter(entropy, 150, core_set)"
 of_replicas = [("replicas", 1, whole, None), ("replicas", 2, whole, None)]
 of_pool = [("pool", 2, whole, None), ("pool", 2, part, 777)]
 campaigns = {1: [*of_replicas, ("replicas", 2, part, 777)], 2: of_pool, 8: of_replicas + of_pool}
 for mode, block, acquisition, subset in campaigns[jax.local_device_count()]:
-    name = f"{mode} {block} {acquisition.acquisition}"
+    name = f"{mode} {block} {'bald' if acquisition is whole else 'core_set'}"
     parallel.compile_over_seeds = compile_and_lower if name.endswith("2 bald") else compile_here
     settings = campaign.Settings(
         seeds=7, batch_size=5, max_labels=30, num_samples=3, chunk_size=100, seed_block=block, mode=mode,
         pool_subset=subset,
     )
-    chosen = config.Config(
-        posterior=config.PosteriorConfig(hidden=(8,)), training=config.TrainingConfig(steps=5),
-        acquisition=acquisition, campaign=settings,
+    chosen = experiment.Experiment(
+        network="mlp(hidden=(8,))", training="adam, steps=5", acquisition=acquisition, settings=settings
     )
-    posterior, chosen_acquisition, dataset = runner.build(chosen)
+    built = runner.build(chosen)
+    chosen_acquisition = built.acquisition
     if acquisition is part:  # and with a number of every row that depends on the whole pool
         chosen_acquisition = chosen_acquisition._replace(
             init=lambda key, pool: pool.inputs.astype("float32").mean((1, 2, 3)),
             summarise=lambda round, x, rows: round.functions(x).features * round.memory[rows][:, None],
         )
-    done = campaign.run(posterior, chosen_acquisition, dataset, settings)
+    done = campaign.run(built.posterior, chosen_acquisition, built.dataset, settings)
     tables[name] = [done.acquired.to_csv(index=False), done.rounds.drop(columns="seconds").to_csv(index=False)]
 lowered = {name: [count, "callback" in text, "all_gather" in text] for name, (count, text) in lowered.items()}
 print(json.dumps([tables, lowered]))

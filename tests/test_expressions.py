@@ -1,5 +1,6 @@
 """Texts become the library's objects; everything else becomes one line that says where and what was expected."""
 
+import numpy as np
 import pytest
 
 from al_jax import acquisitions as aq
@@ -61,12 +62,8 @@ def test_equal_texts_are_the_object_that_python_makes():
 
 
 def test_equal_acquisitions_are_compiled_once():
-    import numpy as np
-
-    from al_jax.acquisitions import acquire as module  # the function, whose jitted part is counted
-
     table = np.log(np.random.default_rng(0).dirichlet(np.ones(3), size=(12, 4)))
-    compiled = module.__globals__["_acquire"]
+    compiled = acquire.__globals__["_acquire"]  # its jitted part
     first = acquire(aq.prefilter(aq.entropy, 7, aq.batchbald(50)), table, 2)
     size = compiled._cache_size()
     second = acquire(aq.prefilter(aq.entropy, 7, aq.batchbald(50)), table, 2)

@@ -1,6 +1,7 @@
 """The reproduced papers as `report` shows them: which arms and quantities go into which table."""
 
-from experiments.published.runs import GAL2017, KIRSCH2019
+from experiments.published.gal2017 import GAL2017
+from experiments.published.kirsch2019 import KIRSCH2019
 from experiments.recipes import beluch2018, gal2017, kirsch2019
 from experiments.reproduction.comparison import Paper, Part, Quantity
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from al_jax import acquisitions, data, likelihood, models, posteriors, training
 from al_jax.acquisitions import top_k
+from al_jax.annotations import is_constructor, result_of
 from al_jax.data import Dataset
-from al_jax.expressions import Bound, Expression, Vocabulary, is_constructor, read, result_of
+from al_jax.expressions import Bound, Expression, Vocabulary, read
 from al_jax.training import Training
 from al_jax.types import Acquisition, Likelihood, Posterior
 

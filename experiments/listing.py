@@ -8,7 +8,7 @@ from rich.table import Table
 
 from al_jax import vocabulary
 from al_jax.acquisitions import needs
-from al_jax.expressions import parameter_text, signature_of
+from al_jax.annotations import is_constructor, parameter_text, signature_of
 from experiments.experiment import KINDS, names
 from experiments.runner import console
 
@@ -30,7 +30,7 @@ def entry(kind: str, name: str, thing: Any) -> Entry:
     bound = vocabulary.BOUND.get(kind, frozenset())
     arguments = [parameter_text(p) for p in signature_of(thing).parameters.values() if p.name not in bound]
     # A score, and a layer that goes into a network, is named without brackets.
-    bare = not vocabulary.is_constructor(thing) or "features" in signature_of(thing).parameters
+    bare = not is_constructor(thing) or "features" in signature_of(thing).parameters
     return Entry(
         name if bare or not arguments else f"{name}({', '.join(arguments)})",
         re.sub(r"\s+([.,:;])", r"\1", line),

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from al_jax.expressions import is_constructor, signature_of
+from al_jax.annotations import is_constructor, signature_of
 from al_jax.types import Acquisition, Data, Labelled, Pool, Predictions, Round
 
 N, K, C, D, M = 12, 3, 4, 5, 3

@@ -208,10 +208,12 @@ class Reader:
         for option in options(want):
             origin, args = get_origin(option), get_args(option)
             if isinstance(node, ast.Dict) and origin in (dict, collections.abc.Mapping):
+                keys = [key for key in node.keys if key is not None]
+                if len(keys) < len(node.values):
+                    raise self.error("** is not allowed; expected name: value", column)
                 pairs = [
                     (self.value(Place(k, place.offset), args[0]), self.value(Place(v, place.offset), args[1]))
-                    for k, v in zip(node.keys, node.values, strict=True)
-                    if k is not None
+                    for k, v in zip(keys, node.values, strict=True)
                 ]
                 text = "{" + ", ".join(f"{k.text}: {v.text}" for k, v in pairs) + "}"
                 return Expression(text, lambda bound: {k.make(bound): v.make(bound) for k, v in pairs})  # noqa: B023
@@ -281,11 +283,15 @@ class Reader:
             arguments |= {p: bound[p](said) for p, said in open_here.items() if p in bound}
             before = [arguments.pop(p) for p in names_before]
             try:
-                return function(*before, *(item.make(bound) for item in rest), **arguments)
+                made = function(*before, *(item.make(bound) for item in rest), **arguments)
             except ExpressionError:
                 raise
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, MemoryError, OverflowError) as error:
                 raise self.error(f"{name}: {error}", ends[0]) from error
+            promised = result_of(function)
+            if promised is self.vocabulary.makes and not isinstance(made, promised):
+                raise self.error(f"{name} made {made!r:.60}; expected {told(promised)}, as it says itself", ends[0])
+            return made
 
         return Expression(text, make)
 

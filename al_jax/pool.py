@@ -111,16 +111,30 @@ def ranked(acquisition: Acquisition, round: Round, x: Inputs) -> Float[Array, " 
 
 
 def scored(score: ScoreFn, samples: Any) -> Float[Array, " n"]:
-    """The scores `[n]`; ValueError for a score of class probabilities where the samples are of a regression."""
+    """The scores `[n]`; ValueError for a score of the other kind of predictions, or that makes anything else."""
+    name, regression = getattr(score, "__name__", score), isinstance(samples, GaussianPredictions)
     try:
-        return score(samples)
+        scores = score(samples)
     except (AttributeError, TypeError) as error:
-        if not isinstance(samples, GaussianPredictions):
-            raise
-        raise ValueError(
-            f"acquisition={getattr(score, '__name__', score)} reads class probabilities, and this is a regression: "
-            "expected bald, variance, epig, core_set or random"
-        ) from error
+        if "missing" in str(error) and "required positional argument" in str(error):
+            raise ValueError(
+                f"acquisition={name} needs more than predictions: expected a score of them alone"
+            ) from error
+        if regression:
+            raise ValueError(
+                f"acquisition={name} reads class probabilities, and this is a regression: "
+                "expected bald, variance, epig, core_set or random"
+            ) from error
+        if any(f"has no attribute {field}" in str(error).replace("'", "") for field in GaussianPredictions._fields):
+            raise ValueError(
+                f"acquisition={name} reads predictions of a regression, and these are class probabilities: expected "
+                "bald, entropy or another score of classes"
+            ) from error
+        raise
+    expected = (len(samples.mean if regression else samples),)
+    if jnp.shape(scores) != expected:
+        raise ValueError(f"acquisition={name} makes an array {jnp.shape(scores)}: expected {expected}, a score a row")
+    return scores
 
 
 def candidates(

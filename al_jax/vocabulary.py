@@ -122,6 +122,8 @@ def posterior(
 ) -> tuple[Posterior, Likelihood]:
     """The posterior that a text stands for, over networks for this data set, and its likelihood."""
     loss = expression("likelihood", likelihood, more).make(of_data(dataset))
+    if loss.outputs is None and dataset.num_classes is None:
+        raise ValueError(f"likelihood={likelihood!r} is of classes, and {dataset.name} is a regression: expected auto")
     trained = expression("training", training, more).make({})
     of_network = expression("network", network, more)
     given = {**of_data(dataset), "num_classes": lambda _: loss.outputs or dataset.num_classes}
@@ -180,10 +182,9 @@ def load_module(path: str) -> ModuleType:
         sys.modules[name] = module
         spec.loader.exec_module(module)
         return module
-    except Exception as error:  # whatever the user's file does
-        raise ValueError(
-            f"import={path!r} cannot be imported ({type(error).__name__}: {error}): expected a Python file or module"
-        ) from error
+    except (Exception, SystemExit) as error:  # whatever the user's file does
+        said = " ".join(f"{type(error).__name__}: {error}".splitlines())
+        raise ValueError(f"import={path!r} cannot be imported ({said}): expected a Python file or module") from error
 
 
 def with_names(*several: Names | Mapping[str, Any]) -> Names:

@@ -82,9 +82,9 @@ def texts(experiment: Experiment) -> dict[str, str]:
 
 def recipe(experiment: Experiment) -> dict[str, Any]:
     """The experiment as JSON has it: canonical texts, settings, and the hashes of imported files."""
+    written = texts(experiment)  # refuses imports that are no files
     hashes = {path: _hash(path) for path in experiment.imports}
-    found = {**texts(experiment), "imports": hashes, "settings": dataclasses.asdict(experiment.settings)}
-    return json.loads(json.dumps(found))
+    return json.loads(json.dumps({**written, "imports": hashes, "settings": dataclasses.asdict(experiment.settings)}))
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:

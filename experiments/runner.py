@@ -131,7 +131,7 @@ def guarded(main: Callable[[], None]) -> None:
                 raise
             traceback.print_exc()
             processes.leave(1, together=False)
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         processes.leave(2, together=True)
         sys.exit(2)
 

@@ -73,6 +73,8 @@ def validate(dataset: Dataset, settings: Settings) -> Dataset:
     for name, low in {"seeds": 1, "seed_block": 1, "first_seed": 0}.items():
         if getattr(settings, name) < low:
             raise ValueError(f"{name}={getattr(settings, name)}: expected at least {low}")
+    if settings.first_seed + settings.seeds > 2**31:
+        raise ValueError(f"first_seed={settings.first_seed}, seeds={settings.seeds}: expected a sum of at most 2^31")
     if settings.chunk_size is not None and settings.chunk_size < 1:
         raise ValueError(f"chunk_size={settings.chunk_size}: expected at least 1")
     if settings.mode not in ("replicas", "pool"):

@@ -77,8 +77,11 @@ def _claim(directory: Path, config: Mapping[str, Any], resume: bool, allow_inexa
     elif directory.exists() and any(not path.name.endswith(".partial") for path in directory.iterdir()):
         raise StoreError(f"{directory} is not empty and has no config.json: it is not a results folder of this program")
     else:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_json(directory / "config.json", config)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            write_json(directory / "config.json", config)
+        except OSError as error:
+            raise StoreError(f"{directory} cannot be made ({error}): expected a folder that can be written") from error
     if not environment_file.exists():
         _log_start(directory)
 

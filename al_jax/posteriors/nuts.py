@@ -139,6 +139,8 @@ def nuts(
     parameter has none.
     """
     check_lengths(chains, warmup, draws)
+    if max_tree_depth < 1:
+        raise ValueError(f"max_tree_depth={max_tree_depth}: expected at least 1")
     chosen = as_prior(prior)
 
     def init(key: PRNGKey, x: Inputs) -> State:

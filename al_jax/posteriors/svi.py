@@ -128,6 +128,8 @@ def prime(key: PRNGKey, params: Any, prior: Prior, guide: Callable[..., autoguid
     ValueError when the prior does not fit the network, or the guide not its parameters.
     """
     priors = distributions(prior, params)
+    if not priors:
+        raise ValueError("prior={}: expected a prior of at least one parameter; without any, take `point`")
     unbounded = {name: leaf for name, leaf in by_name(params).items() if _is_real(priors.get(name))}
     sites = model(priors, params)
     name = getattr(getattr(guide, "func", guide), "__name__", repr(guide))

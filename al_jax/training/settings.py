@@ -50,6 +50,8 @@ class Training:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value}: expected at least 1")
+            if value is not None and value >= 2**31:
+                raise ValueError(f"{name}={value}: expected less than 2^31")
         if self.evaluate_every is not None and (self.steps is None or self.steps % self.evaluate_every):
             raise ValueError(f"evaluate_every={self.evaluate_every}: expected a divisor of steps={self.steps}")
         if self.patience is not None and self.steps is not None and self.evaluate_every is None:

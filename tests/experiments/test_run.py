@@ -364,6 +364,148 @@ def test_a_bad_input_is_one_clear_line_before_any_work(fields: dict[str, Any], m
     assert list(tmp_path.iterdir()) == []
 
 
+# the same from the whole program: one line, exit code 2, no folder
+
+COMMANDS = [
+    (("--acquisition", "__import__('os')"), r"acquisition=.* at column 1 '__import__' is unknown; known: bald"),
+    (("--acquisition", "bald.__class__"), r"at column 1 an attribute is not allowed; expected an Acquisition"),
+    (("--acquisition", "lambda x: x"), r"at column 1 a lambda is not allowed; expected an Acquisition"),
+    (("--acquisition", "(" * 10_000), r"10000 characters; expected at most 4000"),
+    (("--acquisition", "(" * 21 + ")" * 21), r"at column 21 more than 20 brackets within brackets"),
+    (("--acquisition", "b\u0430ld"), r"at column 2 the character '\u0430' is no ASCII; expected names of letters a-z"),
+    (("--acquisition", ""), r"acquisition='': empty; expected for example 'bald'"),
+    (("--acquisition", "bald, entropy"), r"a tuple where an Acquisition was expected"),
+    (("--acquisition", "bald entropy"), r"at column 6 invalid syntax; expected an expression such as 'bald'"),
+    (("--acquisition", "prefilter(bald, '5', core_set)"), r"at column 17 '5' where a whole number was expected"),
+    (("--acquisition", "prefilter(bald, 5)"), r"acquisition is missing; expected prefilter\(score, m, acquisition\)"),
+    (("--acquisition", "core_set(1)"), r"1 arguments are too many; expected core_set\(\)"),
+    (("--acquisition", "stochastic_top_k(bald, coldness=1e999)"), r"the number is too large; expected a finite one"),
+    (("--acquisition", "stochastic_top_k(bald, coldness=nan)"), r"at column 33 'nan' is unknown; known: bald"),
+    (("--acquisition", "mc_dropout"), r"'mc_dropout' is unknown"),
+    (
+        ("--acquisition", "batchbald", "--posterior", "mc_dropout_fresh_masks"),
+        r"posterior=.*: expected mc_dropout, since",
+    ),
+    (("--acquisition", "variance"), r"acquisition=variance reads predictions of a regression, and these are class"),
+    (("--acquisition", "gaussian_information_gain"), r"needs more than predictions: expected a score of them alone"),
+    (("--posterior", "svi(prior={})"), r"prior=\{\}: expected a prior of at least one parameter"),
+    (("--posterior", "svi(prior={**{}})"), r"at column 11 \*\* is not allowed; expected name: value"),
+    (("--posterior", "nuts(max_tree_depth=0)"), r"nuts: max_tree_depth=0: expected at least 1"),
+    (("--posterior", "ensemble(5, point)"), r"at column 10 5 where a Posterior was expected"),
+    (("--network", "mlp(dropout=2)"), r"mlp: dropout=2.0: expected 0 or more and less than 1"),
+    (("--network", "gal_cnn(dropout=1)"), r"gal_cnn: dropout=1.0: expected 0 or more and less than 1"),
+    (("--network", "resnet18(width=0)"), r"resnet18: width=0: expected widths of at least 1"),
+    (("--network", "mlp(hidden=(4.5,))"), r"at column 13 4.5 where a whole number was expected"),
+    (("--network", "mlp(std=1e-300)"), r"std=1e-300: expected a positive, finite float32"),
+    (("--network", "mlp(mean=1e300)"), r"mean=1e\+300: expected a finite float32"),
+    (("--network", "mlp(dtype='int8')"), r"dtype='int8': expected 'bfloat16', 'float16' or 'float32'"),
+    (("--network", "batchbald_cnn"), r"network=batchbald_cnn takes images of at least 16 x 16 .*: rows are 8 x 8 x 1"),
+    (("--training", "adam(-1)"), r"adam: learning_rate=-1.0: expected a positive, finite number"),
+    (("--training", "adam, steps=3, epochs=2"), r"steps=3, epochs=2: give exactly one of the two budgets"),
+    (("--training", "adam, steps=1e3"), r"at column 13 1000.0 where a whole number or None was expected"),
+    (("--training", f"adam, steps={10**20}"), r"steps=10{20}: expected less than 2\^31"),
+    (("--training", "adam, steps=4, steps=5"), r"at column 22 steps is given twice"),
+    (("--training", "adam(1e-3, steps=4)"), r"adam has no argument 'steps'; expected adam\(learning_rate"),
+    (("--likelihood", "categorical", "--data", "diabetes"), r"likelihood='categorical' is of classes, and diabetes is"),
+    (("--data", "repeated(digits, 99999999)"), r"repeated: Unable to allocate"),
+    (("--data", "digits(seed=-1)"), r"digits: seed=-1: expected 0 or more and less than 2\^32"),
+    (("--data", "tfds('../../etc/passwd')"), r"dataset='../../etc/passwd' is unknown; known: cifar10"),
+    (("--posterior", "laplace(structure=kron)"), r"at column 19 'kron' is unknown; known: ensemble"),
+    (("--posterior", "ensemble(point, members=5, 3)"), r"positional argument follows keyword argument"),
+    (("--training", ""), r"training='': empty; expected for example 'adam'"),
+    (("--training", "adam, 4"), r"at column 7 4 where a GradientTransformation or an EarlyStopping was expected"),
+    (("--network", "mlp(dense=dense(3))"), r"at column 11 dense makes a Dense; expected a layer"),
+    (("--data", "load('digits')"), r"at column 1 'load' is unknown; known: cifar10"),
+    (("--batch-size", "0"), r"batch_size=0: expected at least 1"),
+    (("--batch-size", "0", "--max-labels", "5", "--seeds", "0"), r"seeds=0: expected at least 1"),
+    (("--seeds", str(10**20)), r"first_seed=0, seeds=10{20}: expected a sum of at most 2\^31"),
+    (("--devices", "0"), r"devices=0: expected at least 1"),
+    (("--dry-run", "--acquisition", "bold"), r"did you mean 'bald'"),
+    (("--results-dir", "{folder}/file/below"), r"cannot be made .*: expected a folder that can be written"),
+    (
+        ("--import", "{folder}/nothing.py"),
+        r"import='.*nothing.py' cannot be imported .*: expected a Python file or mod",
+    ),
+    (("--import", "{folder}/broken.py"), r"cannot be imported \(SyntaxError: .*: expected a Python file or module"),
+    (("--import", "{folder}/two_lines.py"), r"cannot be imported \(RuntimeError: two lines\)"),
+    (("--import", "{folder}/leaves.py"), r"cannot be imported \(SystemExit: 3\)"),
+    (("--import", "{folder}/clash.py"), r"clash.py': bald is a name of al_jax already; expected another"),
+    (("--list", "--import", "{folder}/clash.py"), r"clash.py': bald is a name of al_jax already; expected another"),
+    (("--import", "{folder}/liar.py", "--acquisition", "liar"), r"liar made 5; expected an Acquisition"),
+    (
+        ("--import", "{folder}/table.py", "--acquisition", "table"),
+        r"acquisition=table makes .*: expected .*a score a row",
+    ),
+]
+FILES = {
+    "file": "",
+    "broken.py": "def f(:",
+    "two_lines.py": "raise RuntimeError('two\\nlines')",
+    "leaves.py": "raise SystemExit(3)",
+    "clash.py": "def bald(log_probs): ...",
+    "liar.py": "from al_jax.types import Acquisition\n\ndef liar() -> Acquisition:\n    return 5\n",
+    "table.py": "def table(log_probs):\n    return log_probs\n",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that cannot be imported as they are."""
+    made = tmp_path_factory.mktemp("wrong")
+    for name, text in FILES.items():
+        (made / name).write_text(text)
+    return made
+
+
+@pytest.mark.parametrize(("options", "message"), COMMANDS, ids=lambda x: " ".join(x)[:60] if type(x) is tuple else "")
+@pytest.mark.usefixtures("_no_campaign")
+def test_a_wrong_command_is_one_line_and_exit_code_2(
+    options: tuple[str, ...],
+    message: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results = tmp_path / "results"
+    given = [option.replace("{folder}", str(folder)) for option in options]
+    monkeypatch.setattr(sys, "argv", ["run", *SMALL, "--results-dir", str(results), *given])
+    with pytest.raises(SystemExit) as stop:
+        runner.guarded(run.main)
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2
+    assert out == ""
+    assert re.fullmatch(rf"error: .*{message}.*\n", err)
+    assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    "options", [("--batch-size", "x"), ("--mode", "pools"), ("--nothing", "3"), ("--acquisition",), ("bald",)], ids=str
+)
+@pytest.mark.usefixtures("_no_campaign")
+def test_what_is_no_option_or_not_of_its_type_is_named_in_a_box(
+    options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Written by tyro, before any of our code runs."""
+    monkeypatch.setattr(sys, "argv", ["run", *options])
+    with pytest.raises(SystemExit) as stop:
+        runner.guarded(run.main)
+    shown = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert options[0] in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("options", [("--acquisition", "__import__('os')"), ("--import", "nothing.py")], ids=str)
+def test_so_it_is_in_a_process_of_its_own(
+    options: tuple[str, ...], environment: dict[str, str], tmp_path: Path
+) -> None:
+    code, out, err = finish(start(environment, tmp_path / "results", *options))
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"error: [^\n]*\n", err)
+    assert not (tmp_path / "results").exists()
+
+
 # what can be configured
 
 
@@ -402,9 +544,34 @@ def test_every_name_is_listed_within_80_columns(
 
 
 MINE = """
+from al_jax.acquisitions import top_k
+from al_jax.types import Acquisition
+
+
 def mine(log_probs):
+    '''Deviation over samples and classes (Mine 2026).'''
     return log_probs.std((-1, -2))
+
+
+def method(power: int = 3) -> Acquisition:
+    '''Whatever the power.'''
+    return top_k(mine)
 """
+
+
+def test_names_of_a_file_are_listed_and_a_method_of_it_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine_for_list.py"
+    file.write_text(MINE)
+    monkeypatch.setattr(runner.console, "_width", 80)
+    main(monkeypatch, "--list", "--import", str(file))
+    shown = capsys.readouterr().out
+    assert re.search(r"^mine +Deviation over", shown, re.MULTILINE)
+    assert re.search(r"^method\(power=3\) +Whatever the", shown, re.MULTILINE)
+    chosen = config(acquisition="method(power=4)", imports=(str(file),))
+    assert identity(chosen)["acquisition"] == "method(power=4)"
+    assert runner.build(chosen).acquisition.shortlist is None
 
 
 def test_a_function_of_a_file_runs_by_its_name_and_the_file_is_recorded(tmp_path: Path) -> None:

@@ -124,6 +124,8 @@ def posterior(
     loss = expression("likelihood", likelihood, more).make(of_data(dataset))
     if loss.outputs is None and dataset.num_classes is None:
         raise ValueError(f"likelihood={likelihood!r} is of classes, and {dataset.name} is a regression: expected auto")
+    if loss.outputs is not None and dataset.num_classes is not None:
+        raise ValueError(f"likelihood={likelihood!r} is of numbers, and {dataset.name} has classes: expected auto")
     trained = expression("training", training, more).make({})
     of_network = expression("network", network, more)
     given = {**of_data(dataset), "num_classes": lambda _: loss.outputs or dataset.num_classes}

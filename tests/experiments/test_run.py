@@ -344,6 +344,8 @@ BAD = [
     ({"data": "subset(digits, 1298)"}, r"subset: size=1298: expected 1 to 1297"),
     ({"data": "with_initial(digits, (1, 2))"}, r"^initial_labels=20: expected 2, the initial rows of the data set"),
     ({"data": "tfds('nothing')"}, r"dataset='nothing' is unknown"),
+    ({"acquisition": "epig(9, gaussian_information_gain)"}, r"^gain=gaussian_information_gain is of a regression"),
+    ({"likelihood": "gaussian(1.0)"}, r"^likelihood='gaussian\(1.0\)' is of numbers, and digits has classes"),
     ({"data": "diabetes", "acquisition": "entropy"}, r"^acquisition=entropy reads class probabilities, and this is a"),
     ({"data": "diabetes", "acquisition": "prefilter(margin, 30, bald)"}, r"^acquisition=margin reads class prob"),
     ({"data": "diabetes", "likelihood": "auto(noise=-1)"}, r"auto: noise=-1.0: expected a positive number or None"),

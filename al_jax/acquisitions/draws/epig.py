@@ -65,6 +65,8 @@ def epig(targets: int | Inputs = 200, gain: Callable[[Any, Any], Array] | None =
 
     def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, " n"]:
         samples = round.functions(x).samples
+        if gain is gaussian_information_gain and not isinstance(samples, GaussianPredictions):
+            raise ValueError("gain=gaussian_information_gain is of a regression, and these are class probabilities")
         by_type = gaussian_information_gain if isinstance(samples, GaussianPredictions) else expected_information_gain
         return (gain or by_type)(samples, round.context)
 

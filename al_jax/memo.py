@@ -11,7 +11,7 @@ KEPT = 256
 """Objects that each constructor remembers."""
 
 
-def memoised(constructor: F) -> F:
+def memoised(constructor: F, kept: int = KEPT) -> F:
     """`constructor`, which returns the object it made before when it is called with equal arguments once more.
 
     Arguments are equal when they have the same type, too: True is not 1. Where one has no hash, as an array, a new
@@ -30,7 +30,7 @@ def memoised(constructor: F) -> F:
             return constructor(*args, **kwargs)
         if key not in made:
             made[key] = constructor(*args, **kwargs)
-            if len(made) > KEPT:
+            if len(made) > kept:
                 made.popitem(last=False)
         made.move_to_end(key)
         return made[key]

@@ -7,6 +7,7 @@ B batch size, D feature width, M slots of the labelled buffer, S seeds.
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Shaped
@@ -187,6 +188,13 @@ class Acquisition(NamedTuple):
     shortlist: tuple[ScoreFn, int] | None = None
 
 
+class Learned(NamedTuple):
+    """What learning reports of a round: how the fit went, and the metrics of what it made."""
+
+    fit: dict[str, Array]
+    metrics: dict[str, Array]
+
+
 class RoundInfo(NamedTuple):
     """What one `propose` reports. The metrics belong to `num_labelled`, before the batch in `rows`."""
 
@@ -203,12 +211,29 @@ class Cycle(NamedTuple):
     """One active-learning round as pure functions of static shapes.
 
     init(key, inputs [N, ...], rows [m], labels [m], available=None) -> state
-    propose(state, inputs, validation, test) -> (state, RoundInfo)      fit, evaluate, score, select
+    propose(state, inputs, validation, test) -> (state, RoundInfo)      learn, then choose
     absorb(state, inputs [B, ...], rows [B], labels [B], valid [B]) -> state
         rows with valid = False (skipped, or beyond a short pool) stay in the pool
     Labelled, available and excluded rows partition the pool, always.
+
+    `init` is start and remember, `propose` is learn and choose. Learning takes nearly all the time to compile, and
+    knows no acquisition: compiled apart, it serves every acquisition of a comparison.
     """
 
-    init: Callable[..., Any]
-    propose: Callable[..., tuple[Any, RoundInfo]]
+    start: Callable[..., Any]  # (key, first [m, ...], rows [m], labels [m], available [N]) -> state without memory
+    remember: Callable[..., Any]  # (key, available [N], inputs) -> the acquisition's memory
+    learn: Callable[..., tuple[Any, Learned]]  # (state, inputs, validation, test): fit, evaluate
+    choose: Callable[..., RoundInfo]  # (state, learned, inputs, validation): sample, prepare, score, select
     absorb: Callable[..., Any]
+
+    def init(self, key: PRNGKey, inputs: Inputs, rows: Array, labels: Array, available: Array | None = None) -> Any:
+        """Begin with `rows [m]` labelled; `available` excludes further rows from the pool for good."""
+        first = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], inputs)
+        free = jnp.ones(len(jax.tree.leaves(inputs)[0]), bool) if available is None else available
+        state = self.start(key, first, rows, labels, free)
+        return state._replace(memory=self.remember(key, state.available, inputs))
+
+    def propose(self, state: Any, inputs: Inputs, validation: Labelled | None, test: Labelled) -> tuple[Any, RoundInfo]:
+        """Fit, evaluate on `test`, score the pool, select a batch. The state changes only in its fitted posterior."""
+        state, learned = self.learn(state, inputs, validation, test)
+        return state, self.choose(state, learned, inputs, validation)

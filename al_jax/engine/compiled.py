@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from al_jax.data import Dataset
 from al_jax.data.dataset import take
 from al_jax.engine import parallel
 from al_jax.engine.cycle import State
 from al_jax.engine.parallel import Layout
-from al_jax.types import Cycle, Inputs, Labelled, PRNGKey, RoundInfo
+from al_jax.types import Cycle, Inputs, Labelled, RoundInfo
 
 
 class Compiled(NamedTuple):
@@ -32,47 +31,90 @@ class Compiled(NamedTuple):
 def compile_cycle(
     programs: Cycle, dataset: Dataset, seeds: Sequence[int], rows: np.ndarray, batch_size: int, layout: Layout
 ) -> Compiled:
-    """Initialise all seeds from `rows [S, m]` and compile `propose` and `absorb`, once each.
+    """Initialise all seeds from `rows [S, m]` and compile the programs of `Cycle`, once each.
 
-    An executable cannot compile again: called with another shape it raises.
+    Those that know no acquisition are found again when a process compiles them for another one. An executable cannot
+    compile again: called with another shape it raises.
     """
     test, validation = full_buffer((), dataset.test_labels), None
     if dataset.validation_labels is not None:
         validation = full_buffer(dataset.validation_inputs, dataset.validation_labels)
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-    first = parallel.split((keys, rows, dataset.labels[rows]), layout)
-
-    def init_all_available(key: PRNGKey, rows: Array, labels: Array, inputs: Inputs) -> State:
-        return programs.init(key, inputs, rows, labels, jnp.ones(len(dataset.labels), bool))
+    first = parallel.split((keys, take(dataset.inputs, rows), rows, dataset.labels[rows]), layout)
+    available = parallel.replicate(np.ones(len(dataset.labels), bool), layout)
 
     began = time.perf_counter()
     # From shapes alone: what does not fit into the memory is found before anything is put there.
     of_pool, of_test = (parallel.row_shapes(inputs, layout) for inputs in (dataset.inputs, dataset.test_inputs))
-    rest = parallel.shapes(validation, layout), parallel.shapes(test, layout)._replace(inputs=of_test)
-    init = parallel.compile_over_seeds(init_all_available, layout, (True, True, True, False), *first[0], of_pool)
-    state = parallel.shapes(init.out_info, layout, of_seeds=True)
-    propose = parallel.compile_over_seeds(programs.propose, layout, (True, False, False, False), state, of_pool, *rest)
-    batch, join, split = transfers(dataset, layout)
-    blank = np.zeros((len(seeds), batch_size), np.int32)
-
-    absorb = parallel.compile_over_seeds(
-        programs.absorb, layout, (True,) * 5, state, *batch(blank, dataset.labels[blank], blank > 0)[0]
+    of_validation = parallel.shapes(validation, layout)
+    of_test = parallel.shapes(test, layout)._replace(inputs=of_test)
+    start = parallel.lower_over_seeds(programs.start, layout, (True,) * 4 + (False,), *first[0], available)
+    blank = parallel.shapes(start.out_info, layout, of_seeds=True)
+    remembering = first[0][0], blank.available, of_pool
+    remember = parallel.lower_over_seeds(programs.remember, layout, (True, True, False), *remembering)
+    state = blank._replace(memory=parallel.shapes(remember.out_info, layout, of_seeds=True))
+    learn = parallel.lower_over_seeds(
+        programs.learn, layout, (True, False, False, False), blank, of_pool, of_validation, of_test
     )
-    parallel.check_memory([init, propose, absorb], state, layout)
+    of_learned = parallel.shapes(learn.out_info[1], layout, of_seeds=True)
+    choose = parallel.lower_over_seeds(
+        programs.choose, layout, (True, True, False, False), state, of_learned, of_pool, of_validation
+    )
+    batch, join, split = transfers(dataset, layout)
+    absorb = lower_absorb(programs.absorb, blank, batch, len(seeds), batch_size, dataset, layout)
+    lowered = [start, remember, learn, choose, absorb]
+    executables = dict(zip(Cycle._fields, parallel.compile_lowered(lowered), strict=True))
+    parallel.check_memory(list(executables.values()), state, layout)
     compile_seconds = time.perf_counter() - began
+    run = Cycle(**executables)
     inputs, validation = parallel.place_rows(dataset.inputs, layout), parallel.replicate(validation, layout)
     test = parallel.replicate(test, layout)._replace(inputs=parallel.place_rows(dataset.test_inputs, layout))
-    states = [init(*group, inputs) for group in first]
+
+    def begin(group: tuple[Any, ...]) -> State:
+        state = run.start(*group, available)
+        return state._replace(memory=run.remember(group[0], state.available, inputs))
+
+    states = [begin(group) for group in first]
+
+    def propose(state: State) -> tuple[State, RoundInfo]:
+        fitted, learned = run.learn(state._replace(memory=None), inputs, validation, test)
+        state = fitted._replace(memory=state.memory)
+        return state, run.choose(state, learned, inputs, validation)
 
     def propose_all(groups: list[State]) -> tuple[list[State], RoundInfo]:
-        results = [propose(group, inputs, validation, test) for group in groups]
+        results = [propose(group) for group in groups]
         return [state for state, _ in results], parallel.join([info for _, info in results], layout)
 
     def absorb_all(groups: list[State], rows: np.ndarray, labels: np.ndarray, answered: np.ndarray) -> list[State]:
-        return [absorb(group, *part) for group, part in zip(groups, batch(rows, labels, answered), strict=True)]
+        answers = batch(rows, labels, answered)
+        return [absorbed(run.absorb, group, part) for group, part in zip(groups, answers, strict=True)]
 
-    shapes = jax.tree.map(lambda leaf: np.empty((len(seeds), *leaf.shape[2:]), leaf.dtype), propose.out_info[1])
+    shapes = jax.tree.map(lambda leaf: np.empty((len(seeds), *leaf.shape[2:]), leaf.dtype), choose.out_info)
     return Compiled(states, propose_all, absorb_all, join, split, shapes, compile_seconds)
+
+
+def lower_absorb(
+    absorb: Callable[..., State],
+    state: State,
+    batch: Callable[..., list[tuple[Any, ...]]],
+    seeds: int,
+    batch_size: int,
+    dataset: Dataset,
+    layout: Layout,
+) -> parallel.Lowered:
+    """`absorb` for a state without parameters and memory: they pass through, and need not be copied."""
+    rows = np.zeros((seeds, batch_size), np.int32)
+    answers = batch(rows, dataset.labels[rows], rows > 0)[0]
+    return parallel.lower_over_seeds(absorb, layout, (True,) * 5, _bare(state), *answers)
+
+
+def absorbed(absorb: Callable[..., State], state: State, answers: tuple[Any, ...]) -> State:
+    """What the program of `lower_absorb` makes of a whole state."""
+    return absorb(_bare(state), *answers)._replace(posterior=state.posterior, memory=state.memory)
+
+
+def _bare(state: State) -> State:
+    return state._replace(posterior=None, memory=None)
 
 
 class Transfers(NamedTuple):

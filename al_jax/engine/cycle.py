@@ -1,5 +1,6 @@
-"""One round of active learning as pure functions of static shapes: propose a batch, absorb its labels."""
+"""One round of active learning as pure functions of static shapes: learn, choose a batch, absorb its labels."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -8,8 +9,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int
 
+from al_jax.memo import memoised
 from al_jax.mesh import EVERYWHERE, OWN_PART, joined, on_mesh, one_by_one_on_cpu, unplaced
-from al_jax.models.forward import num_rows
 from al_jax.pool import candidates, stream
 from al_jax.types import (
     Acquisition,
@@ -17,6 +18,7 @@ from al_jax.types import (
     Data,
     Inputs,
     Labelled,
+    Learned,
     Likelihood,
     Pool,
     Posterior,
@@ -43,8 +45,6 @@ class State(NamedTuple):
 class Begun(NamedTuple):
     """A round before it has seen the pool, as arrays alone: with the state they make its functions again anywhere."""
 
-    fit: dict[str, Array]
-    metrics: dict[str, Array]
     draws: Any
     context: Any
 
@@ -62,14 +62,17 @@ class Keys(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """A round in pieces: `cycle` makes one program of them, `host_pool` several between which the host reads the pool.
+    """A round in pieces: `cycle` makes two programs of them, `host_pool` several, as the host reads the pool.
 
-    start(key, first [m, ...], rows [m], labels [m], available [N], inputs | None) -> state
-    fit(state, data) -> (state, info)            `data.pool` and `inputs` are None when the pool is on the host
-    begin(state, info, data, test) -> Begun      after `fit`: sample, evaluate, prepare
+    Those that know no acquisition are the same objects for every one, so that they are compiled once for all.
+
+    start(key, first [m, ...], rows [m], labels [m], available [N]) -> state without the acquisition's memory
+    remember(key, available [N], inputs | None) -> memory       `key` as given to `start`, `available` of its state
+    learn(state, inputs | None, validation, test) -> (state, Learned)    knows no acquisition, reads no memory
+    begin(state, data) -> Begun                  sample, prepare; `data.pool` is None when the pool is on the host
     as_round(state, data, begun) -> Round        what summaries are made with
-    finish(state, data, begun, rows [n], summary) -> RoundInfo       select among the candidates `rows`
-    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B]) -> state
+    finish(state, learned, data, begun, rows [n], summary) -> RoundInfo       select among the candidates `rows`
+    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B]) -> state     neither
     """
 
     posterior: Posterior
@@ -77,10 +80,11 @@ class Steps(NamedTuple):
     chunk_size: int
     pool_subset: int | None
     start: Callable[..., State]
-    fit: Callable[[State, Data], tuple[State, dict[str, Array]]]
-    begin: Callable[[State, dict[str, Array], Data, Labelled], Begun]
+    remember: Callable[..., Any]
+    learn: Callable[..., tuple[State, Learned]]
+    begin: Callable[[State, Data], Begun]
     as_round: Callable[[State, Data, Begun], Round]
-    finish: Callable[[State, Data, Begun, Array, Any], RoundInfo]
+    finish: Callable[..., RoundInfo]
     absorb: Callable[..., State]
 
 
@@ -113,6 +117,7 @@ class Sizes(NamedTuple):
     evaluate: Literal["samples", "point"] = "samples"
 
 
+@functools.partial(memoised, kept=32)  # as many as programs: an acquisition may hold arrays
 def cycle(
     posterior: Posterior, acquisition: Acquisition, likelihood: Likelihood, sizes: Sizes, mesh: Mesh | None = None
 ) -> Cycle:
@@ -123,44 +128,22 @@ def cycle(
     """
     step = steps(posterior, acquisition, likelihood, sizes, mesh)
 
-    def init(
-        key: PRNGKey,
-        inputs: Inputs,
-        rows: Int[Array, " m"],
-        labels: Array,
-        available: Bool[Array, " N"] | None = None,
-    ) -> State:
-        """Begin with `rows [m]` labelled; `available` excludes further rows from the pool for good."""
-        first = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], inputs)
-        free = jnp.ones(num_rows(inputs), bool) if available is None else available
-        return step.start(key, first, rows, labels, free, unplaced(inputs, len(free), mesh))
-
-    def propose(state: State, inputs: Inputs, validation: Labelled | None, test: Labelled) -> tuple[State, RoundInfo]:
-        """Fit, evaluate on `test`, score the pool, select a batch. The state changes only in its fitted posterior."""
-        pool = Pool(unplaced(inputs, len(state.available), mesh), state.available)
-        state, info = step.fit(state, Data(state.labelled, validation, pool))
-        return state, assess(state, info, inputs, validation, test)
-
     @one_by_one_on_cpu
-    def assess(
-        state: State, info: dict[str, Array], inputs: Inputs, validation: Labelled | None, test: Labelled
-    ) -> RoundInfo:
-        specs = EVERYWHERE, EVERYWHERE, OWN_PART, EVERYWHERE, TEST_SPEC
-        return on_mesh(after_fit, mesh, *specs)(state, info, inputs, validation, test)
+    def choose(state: State, learned: Learned, inputs: Inputs, validation: Labelled | None) -> RoundInfo:
+        """Sample, prepare, score the pool, select a batch."""
+        return on_mesh(chosen, mesh, EVERYWHERE, EVERYWHERE, OWN_PART, EVERYWHERE)(state, learned, inputs, validation)
 
-    def after_fit(
-        state: State, info: dict[str, Array], inputs: Inputs, validation: Labelled | None, test: Labelled
-    ) -> RoundInfo:
+    def chosen(state: State, learned: Learned, inputs: Inputs, validation: Labelled | None) -> RoundInfo:
         whole = inputs if mesh is None else jax.tree.map(lambda leaf: leaf[: len(state.available)], joined(inputs))
         data = Data(state.labelled, validation, Pool(whole, state.available))
-        begun = step.begin(state, info, data, test)
+        begun = step.begin(state, data)
         round = step.as_round(state, data, begun)
         offered = candidates(
             keys(state).pool, acquisition, round, inputs, state.available, sizes.chunk_size, sizes.pool_subset, mesh
         )
-        return step.finish(state, data, begun, offered.rows, offered.summary)
+        return step.finish(state, learned, data, begun, offered.rows, offered.summary)
 
-    return Cycle(init, propose, step.absorb)
+    return Cycle(step.start, step.remember, step.learn, choose, step.absorb)
 
 
 def steps(
@@ -179,18 +162,63 @@ def steps(
         raise ValueError(f"evaluate={evaluate!r}: expected 'samples' or 'point'")
     capacity = max_labels + batch_size  # dynamic_update_slice clamps: a full buffer must still have room for a batch
 
-    def one_row(labelled: Labelled) -> Inputs:  # networks are initialised for its shape; there is one even at count 0
-        return jax.tree.map(lambda leaf: leaf[:1], labelled.inputs)
+    def remember(key: PRNGKey, available: Bool[Array, " N"], inputs: Inputs | None) -> Any:
+        pool: Any = None if inputs is None else Pool(unplaced(inputs, len(available), mesh), available)
+        return acquisition.init(_split_once(key)[2], pool)
+
+    def begin(state: State, data: Data) -> Begun:
+        draws = posterior.sample(keys(state).sample, state.posterior, num_samples)
+        before = as_round(state, data, Begun(draws, None))
+        return Begun(draws, acquisition.prepare(keys(state).prepare, before))
+
+    def as_round(state: State, data: Data, begun: Begun) -> Round:
+        functions = functions_of(posterior, state.posterior, begun.draws)
+        return Round(keys(state).score, functions, data, state.memory, begun.context)
+
+    def finish(
+        state: State, learned: Learned, data: Data, begun: Begun, rows: Int[Array, " n"], summary: Any
+    ) -> RoundInfo:
+        available = state.available[rows]
+        acquired = acquisition.select(keys(state).select, as_round(state, data, begun), summary, available, batch_size)
+        return RoundInfo(
+            num_labelled=state.labelled.count,
+            metrics=learned.metrics,
+            fit=learned.fit,
+            rows=rows[acquired.indices].astype(jnp.int32),
+            scores=acquired.scores,
+            valid=available[acquired.indices],
+            info=acquired.info,
+        )
+
+    start, absorb = starting(posterior, capacity, warm_start), absorbing(max_labels)
+    samples = num_samples if test_samples is None else test_samples
+    learn = learning(
+        posterior, likelihood, samples, test_samples is not None, chunk_size, warm_start, evaluate == "point", mesh
+    )
+    return Steps(
+        posterior, acquisition, chunk_size, pool_subset, start, remember, learn, begin, as_round, finish, absorb
+    )
+
+
+def functions_of(posterior: Posterior, state: Any, draws: Any) -> Callable[[Inputs], Any]:
+    """The K functions of these draws, `x [n, ...] -> predictions`."""
+
+    def functions(x: Inputs) -> Any:
+        # By default TPUs and recent GPUs round the factors of a float32 product to bfloat16 or TF32.
+        with jax.default_matmul_precision("highest"):
+            return posterior.predict(state, draws, x)
+
+    return functions
+
+
+@memoised
+def starting(posterior: Posterior, capacity: int, warm_start: bool) -> Callable[..., State]:
+    """`Steps.start`, with a labelled buffer of `capacity` slots."""
 
     def start(
-        key: PRNGKey,
-        first: Inputs,
-        rows: Int[Array, " m"],
-        labels: Array,
-        available: Bool[Array, " N"],
-        inputs: Inputs | None,
+        key: PRNGKey, first: Inputs, rows: Int[Array, " m"], labels: Array, available: Bool[Array, " N"]
     ) -> State:
-        key, posterior_key, memory_key = jax.random.split(key, 3)
+        key, posterior_key, _ = _split_once(key)
 
         def buffer(values: Array) -> Array:
             return jnp.zeros((capacity, *values.shape[1:]), values.dtype).at[: len(rows)].set(values)
@@ -202,64 +230,64 @@ def steps(
             rows=jnp.full(capacity, -1, jnp.int32).at[: len(rows)].set(rows),
             count=jnp.asarray(len(rows), jnp.int32),
         )
-        available = available.at[rows].set(False)
-        pool: Any = None if inputs is None else Pool(inputs, available)
-        memory = acquisition.init(memory_key, pool)
-        row = one_row(labelled)
+        row = _one_row(labelled)
         if warm_start:
             fresh = posterior.init(posterior_key, row)
-        else:  # `fit` makes its own: keep the structure, and spare the compilation
+        else:  # `learn` makes its own: keep the structure, and spare the compilation
             fresh = jax.tree.map(
                 lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(posterior.init, key, row)
             )
-        return State(key, jnp.zeros((), jnp.int32), labelled, available, fresh, memory)
+        return State(key, jnp.zeros((), jnp.int32), labelled, available.at[rows].set(False), fresh, None)
 
-    def fit(state: State, data: Data) -> tuple[State, dict[str, Array]]:
+    return start
+
+
+@memoised
+def learning(
+    posterior: Posterior,
+    likelihood: Likelihood,
+    num_samples: int,
+    own_samples: bool,
+    chunk_size: int,
+    warm_start: bool,
+    at_point: bool,
+    mesh: Mesh | None,
+) -> Callable[..., tuple[State, Learned]]:
+    """`Steps.learn`: metrics are of `num_samples` draws, those of the scores or (`own_samples`) others."""
+
+    def learn(
+        state: State, inputs: Inputs | None, validation: Labelled | None, test: Labelled
+    ) -> tuple[State, Learned]:
+        """Fit, and evaluate on `test`. The state changes only in its fitted posterior."""
+        pool = None if inputs is None else Pool(unplaced(inputs, len(state.available), mesh), state.available)
         key = keys(state)
-        fresh = state.posterior if warm_start else posterior.init(key.init, one_row(state.labelled))
-        fitted, info = posterior.fit(key.fit, fresh, data)
-        return state._replace(posterior=fitted), info
+        fresh = state.posterior if warm_start else posterior.init(key.init, _one_row(state.labelled))
+        fitted, info = posterior.fit(key.fit, fresh, Data(state.labelled, validation, pool))
+        sample_key = jax.random.fold_in(key.sample, 1) if own_samples else key.sample
+        return state._replace(posterior=fitted), Learned(info, evaluate(fitted, sample_key, test))
 
-    def begin(state: State, info: dict[str, Array], data: Data, test: Labelled) -> Begun:
-        key = keys(state)
-        draws = posterior.sample(key.sample, state.posterior, num_samples)
-        begun = Begun(info, {}, draws, None)
-        before = as_round(state, data, begun)
-        tester = before
-        if test_samples is not None:
-            fewer = posterior.sample(jax.random.fold_in(key.sample, 1), state.posterior, test_samples)
-            tester = as_round(state, data, begun._replace(draws=fewer))
+    @one_by_one_on_cpu
+    def evaluate(fitted: Any, key: PRNGKey, test: Labelled) -> dict[str, Array]:
+        return on_mesh(evaluated, mesh, EVERYWHERE, EVERYWHERE, TEST_SPEC)(fitted, key, test)
 
-        def evaluated(x: Inputs, _: Array) -> Any:
-            predictions = tester.functions(x)
-            if evaluate == "point":
+    def evaluated(fitted: Any, key: PRNGKey, test: Labelled) -> dict[str, Array]:
+        functions = functions_of(posterior, fitted, posterior.sample(key, fitted, num_samples))
+
+        def of_chunk(x: Inputs, _: Array) -> Any:
+            predictions = functions(x)
+            if at_point:
                 predictions = predictions.at_point()
             return likelihood.marginal(predictions)._replace(features=None, extras={})
 
-        tested = stream(evaluated, test.inputs, jnp.arange(len(test.rows)), chunk_size, mesh, placed=mesh is not None)
-        metrics = likelihood.metrics(tested, test.labels)
-        return begun._replace(metrics=metrics, context=acquisition.prepare(key.prepare, before))
+        tested = stream(of_chunk, test.inputs, jnp.arange(len(test.rows)), chunk_size, mesh, placed=mesh is not None)
+        return likelihood.metrics(tested, test.labels)
 
-    def as_round(state: State, data: Data, begun: Begun) -> Round:
-        def functions(x: Inputs) -> Any:
-            # By default TPUs and recent GPUs round the factors of a float32 product to bfloat16 or TF32.
-            with jax.default_matmul_precision("highest"):
-                return posterior.predict(state.posterior, begun.draws, x)
+    return learn
 
-        return Round(keys(state).score, functions, data, state.memory, begun.context)
 
-    def finish(state: State, data: Data, begun: Begun, rows: Int[Array, " n"], summary: Any) -> RoundInfo:
-        available = state.available[rows]
-        acquired = acquisition.select(keys(state).select, as_round(state, data, begun), summary, available, batch_size)
-        return RoundInfo(
-            num_labelled=state.labelled.count,
-            metrics=begun.metrics,
-            fit=begun.fit,
-            rows=rows[acquired.indices].astype(jnp.int32),
-            scores=acquired.scores,
-            valid=available[acquired.indices],
-            info=acquired.info,
-        )
+@memoised
+def absorbing(max_labels: int) -> Callable[..., State]:
+    """`Steps.absorb`, which takes at most `max_labels` rows."""
 
     def absorb(state: State, inputs: Inputs, rows: Int[Array, " B"], labels: Array, valid: Bool[Array, " B"]) -> State:
         """Move the `valid` rows from the pool to the labelled buffer and begin the next round.
@@ -287,4 +315,15 @@ def steps(
         available = state.available.at[jnp.where(in_pool, rows, 0)].min(~(valid & in_pool))
         return state._replace(round=state.round + 1, labelled=labelled, available=available)
 
-    return Steps(posterior, acquisition, chunk_size, pool_subset, start, fit, begin, as_round, finish, absorb)
+    return absorb
+
+
+def _split_once(key: PRNGKey) -> tuple[PRNGKey, PRNGKey, PRNGKey]:
+    """The key of all rounds, that of the first parameters and that of the acquisition's memory."""
+    key, posterior_key, memory_key = jax.random.split(key, 3)
+    return key, posterior_key, memory_key
+
+
+def _one_row(labelled: Labelled) -> Inputs:
+    """Networks are initialised for its shape; there is one even at count 0."""
+    return jax.tree.map(lambda leaf: leaf[:1], labelled.inputs)

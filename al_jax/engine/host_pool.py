@@ -20,14 +20,14 @@ from jaxtyping import Array
 from al_jax.data import Dataset
 from al_jax.data.dataset import take
 from al_jax.engine import parallel
-from al_jax.engine.compiled import Compiled, full_buffer, transfers
-from al_jax.engine.cycle import TEST_SPEC, Begun, State, Steps, keys
+from al_jax.engine.compiled import Compiled, absorbed, full_buffer, lower_absorb, transfers
+from al_jax.engine.cycle import Begun, State, Steps, keys
 from al_jax.engine.host_pass import PIECE_BYTES, compile_pass, shape_of
 from al_jax.engine.parallel import Layout
 from al_jax.mesh import EVERYWHERE, on_mesh, one_by_one_on_cpu
 from al_jax.models.forward import num_rows
 from al_jax.pool import offered_rows, ranked, shortlisted
-from al_jax.types import Data, Labelled, Pool, RoundInfo
+from al_jax.types import Data, Labelled, Learned, Pool, RoundInfo
 
 
 def compile_host_pool(
@@ -54,77 +54,84 @@ def compile_host_pool(
     size = num_rows(dataset.inputs)
     subset = size if steps.pool_subset is None else min(steps.pool_subset, size)
 
-    def start(*args: Any) -> State:
-        return steps.start(*args, jnp.ones(size, bool), None)
-
-    def begin(state: State, validation: Labelled | None, test: Labelled) -> tuple[State, Begun, Array | None]:
-        data = Data(state.labelled, validation)
-        state, info = steps.fit(state, data)
-        return state, *after_fit(state, info, data, test)
-
     @one_by_one_on_cpu
-    def after_fit(state: State, info: dict[str, Array], data: Data, test: Labelled) -> tuple[Begun, Array | None]:
+    def begin(state: State, validation: Labelled | None) -> tuple[Begun, Array | None]:
         rows = offered_rows(keys(state).pool, state.available, subset) if subset < size else None
-        specs = EVERYWHERE, EVERYWHERE, EVERYWHERE, TEST_SPEC
-        return on_mesh(steps.begin, mesh, *specs)(state, info, data, test), rows
+        data = Data(state.labelled, validation)
+        return on_mesh(steps.begin, mesh, EVERYWHERE, EVERYWHERE)(state, data), rows
 
     @one_by_one_on_cpu
     def keep(state: State, rows: Array | None, scores: Array) -> Array:
         return shortlisted(keys(state).pool, _numbers(rows, size), scores, state.available, m)
 
     @one_by_one_on_cpu
-    def finish(state: State, validation: Labelled | None, begun: Begun, rows: Array | None, summary: Any) -> RoundInfo:
-        return steps.finish(state, Data(state.labelled, validation), begun, _numbers(rows, size), summary)
+    def finish(
+        state: State, learned: Learned, validation: Labelled | None, begun: Begun, rows: Array | None, summary: Any
+    ) -> RoundInfo:
+        return steps.finish(state, learned, Data(state.labelled, validation), begun, _numbers(rows, size), summary)
 
     began = time.perf_counter()
-    first = jax.vmap(jax.random.key)(jnp.asarray(seeds)), take(dataset.inputs, rows), rows, dataset.labels[rows]
-    starts = parallel.split(first, layout)
-    init = parallel.compile_over_seeds(start, layout, (True,) * 4, *starts[0])
-    states = [init(*group) for group in starts]
-    begins = parallel.compile_over_seeds(begin, layout, (True, False, False), states[0], validation, test)
-    state, begun, offered = begins.out_info
+    keys_of_seeds = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+    starts = parallel.split((keys_of_seeds, take(dataset.inputs, rows), rows, dataset.labels[rows]), layout)
+    available = parallel.replicate(np.ones(size, bool), layout)
+    batch, join, split = transfers(dataset, layout)
+    lower = parallel.lower_over_seeds
+    start = lower(steps.start, layout, (True,) * 4 + (False,), *starts[0], available)
+    blank = parallel.shapes(start.out_info, layout, of_seeds=True)
+    remember = lower(steps.remember, layout, (True, True, False), starts[0][0], blank.available, None)
+    state = blank._replace(memory=parallel.shapes(remember.out_info, layout, of_seeds=True))
+    learn = lower(steps.learn, layout, (True, False, False, False), blank, None, validation, test)
+    learned = parallel.shapes(learn.out_info[1], layout, of_seeds=True)
+    begins = lower(begin, layout, (True, False), state, validation)
+    begun, offered = parallel.shapes(begins.out_info, layout, of_seeds=True)
+    absorb = lower_absorb(steps.absorb, blank, batch, len(seeds), batch_size, dataset, layout)
+    lowered = [start, remember, learn, begins, absorb]
     _, m = steps.acquisition.shortlist or (None, subset)
+    known = state, validation, begun
     if m < subset:
         rank = compile_pass(
             lambda round, x, _: ranked(steps.acquisition, round, x),
-            *(steps, layout, dataset.inputs, (state, validation, begun), offered, piece_bytes),
+            *(steps, layout, dataset.inputs, known, offered, piece_bytes),
         )
-        keeps = parallel.compile_over_seeds(keep, layout, (True,) * 3, state, offered, rank.found)
-        offered = keeps.out_info
-    score = compile_pass(
-        steps.acquisition.summarise,
-        *(steps, layout, dataset.inputs, (state, validation, begun), offered, piece_bytes),
+        keeps = lower(keep, layout, (True,) * 3, state, offered, rank.found)
+        offered = parallel.shapes(keeps.out_info, layout, of_seeds=True)
+        lowered.append(keeps)
+    score = compile_pass(steps.acquisition.summarise, *(steps, layout, dataset.inputs, known, offered, piece_bytes))
+    finishes = lower(
+        finish, layout, (True, True, False, True, True, True), state, learned, validation, begun, offered, score.found
     )
-    finishes = parallel.compile_over_seeds(
-        finish, layout, (True, False, True, True, True), state, validation, begun, offered, score.found
-    )
-    batch, join, split = transfers(dataset, layout)
-    blank = np.zeros((len(seeds), batch_size), np.int32)
-
-    absorb = parallel.compile_over_seeds(
-        steps.absorb, layout, (True,) * 5, states[0], *batch(blank, dataset.labels[blank], blank > 0)[0]
-    )
+    executables = parallel.compile_lowered([*lowered, finishes])
     passes = [score.executable, *([rank.executable] if m < subset else [])]
-    parallel.check_memory(
-        [init, begins, *passes, finishes, absorb], parallel.shapes(state, layout, of_seeds=True), layout
-    )
+    parallel.check_memory([*executables, *passes], state, layout)
+    run_start, run_remember, run_learn, run_begin, run_absorb, *run_keep, run_finish = executables
     compile_seconds = time.perf_counter() - began
 
+    def started(group: tuple[Any, ...]) -> State:
+        state = run_start(*group, available)
+        return state._replace(memory=run_remember(group[0], state.available, None))
+
+    def learn_one(state: State) -> tuple[State, Learned]:
+        fitted, learned = run_learn(state._replace(memory=None), None, validation, test)
+        return fitted._replace(memory=state.memory), learned
+
     def propose_all(groups: list[State]) -> tuple[list[State], RoundInfo]:
-        fitted, begun, rows = map(list, zip(*(begins(group, validation, test) for group in groups), strict=True))
+        fitted, learned = map(list, zip(*map(learn_one, groups), strict=True))
+        begun, rows = map(list, zip(*(run_begin(state, validation) for state in fitted), strict=True))
         if m < subset:
-            rows = [keeps(*group) for group in zip(fitted, rows, rank.run(fitted, begun, rows), strict=True)]
+            rows = [run_keep[0](*group) for group in zip(fitted, rows, rank.run(fitted, begun, rows), strict=True)]
         summaries = score.run(fitted, begun, rows)
         infos = [
-            finishes(state, validation, *group) for state, *group in zip(fitted, begun, rows, summaries, strict=True)
+            run_finish(state, of_fit, validation, *group)
+            for state, of_fit, *group in zip(fitted, learned, begun, rows, summaries, strict=True)
         ]
         return fitted, parallel.join(infos, layout)
 
     def absorb_all(groups: list[State], rows: np.ndarray, labels: np.ndarray, answered: np.ndarray) -> list[State]:
-        return [absorb(group, *part) for group, part in zip(groups, batch(rows, labels, answered), strict=True)]
+        answers = batch(rows, labels, answered)
+        return [absorbed(run_absorb, group, part) for group, part in zip(groups, answers, strict=True)]
 
     shapes = jax.tree.map(lambda leaf: np.empty((len(seeds), *leaf.shape[2:]), leaf.dtype), finishes.out_info)
-    return Compiled(states, propose_all, absorb_all, join, split, shapes, compile_seconds)
+    return Compiled([*map(started, starts)], propose_all, absorb_all, join, split, shapes, compile_seconds)
 
 
 def check_pool_is_not_read(
@@ -165,26 +172,32 @@ def check_pool_is_not_read(
     def data(pool: Pool | None, state: State) -> Data:
         return Data(state.labelled, validation, pool)
 
-    def begin(pool: Pool | None, state: State, info: dict[str, Array], test: Labelled) -> Begun:
-        return steps.begin(state, info, data(pool, state), test)
+    def begin(pool: Pool | None, state: State) -> Begun:
+        return steps.begin(state, data(pool, state))
 
-    state = without_pool(
+    state = jax.eval_shape(
+        steps.start,
+        *(jax.ShapeDtypeStruct((), jax.random.key(0).dtype), inputs(num_initial), rows(num_initial)),
+        *(rows(num_initial, *dataset.labels.shape[1:]), shape_of((size,), bool)),
+    )
+    memory = without_pool(
         "acquisition.init",
         acquisition.init,
-        lambda pool, *args: steps.start(*args, jnp.ones(size, bool), pool and pool.inputs),
-        jax.ShapeDtypeStruct((), jax.random.key(0).dtype),
-        inputs(num_initial),
-        rows(num_initial),
-        rows(num_initial, *dataset.labels.shape[1:]),
+        lambda pool, key, available: steps.remember(key, available, pool and pool.inputs),
+        *(state.key, state.available),
     )
-    state, info = without_pool(
-        "posterior.fit", posterior.fit, lambda pool, state: steps.fit(state, data(pool, state)), state
+    state, learned = without_pool(
+        "posterior.fit",
+        posterior.fit,
+        lambda pool, *args: steps.learn(args[0], pool and pool.inputs, *args[1:]),
+        *(state, validation, test),
     )
+    state = state._replace(memory=memory)
     begun = without_pool(
         "acquisition.prepare",
         acquisition.prepare,
-        lambda pool, *args: on_mesh(begin, mesh, *(EVERYWHERE,) * 3, TEST_SPEC)(pool, *args, test),
-        *(state, info),
+        lambda pool, state: on_mesh(begin, mesh, EVERYWHERE, EVERYWHERE)(pool, state),
+        state,
     )
     summary = without_pool(
         "acquisition.summarise",
@@ -195,8 +208,8 @@ def check_pool_is_not_read(
     without_pool(
         "acquisition.select",
         acquisition.select,
-        lambda pool, state, *rest: steps.finish(state, data(pool, state), *rest),
-        *(state, begun, rows(count), summary),
+        lambda pool, state, learned, *rest: steps.finish(state, learned, data(pool, state), *rest),
+        *(state, learned, begun, rows(count), summary),
     )
 
 

@@ -7,7 +7,9 @@ but scores only its own rows of the pool (a mesh over the devices of all process
 
 import math
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -180,12 +182,56 @@ def mapped_over_seeds(function: Callable, layout: Layout, mapped: Sequence[bool]
     return jax.jit(of_block, out_shardings=NamedSharding(layout.mesh, PartitionSpec()))
 
 
-def compile_over_seeds(function: Callable, layout: Layout, mapped: Sequence[bool], *args: Any) -> Any:
-    """Compile `mapped_over_seeds` for these arguments.
+class Lowered(NamedTuple):
+    """A program for a group of seeds that is not compiled yet; where it was made before, it is."""
 
-    The result is one executable: called with other shapes it raises instead of compiling again.
+    key: Any
+    program: Any  # lowered, or compiled
+
+    @property
+    def out_info(self) -> Any:
+        """Shapes and types of its results."""
+        return self.program.out_info
+
+
+_programs: OrderedDict[Any, Any] = OrderedDict()
+"""The executables made last, by what `lower_over_seeds` was given."""
+KEPT = 32
+
+
+def lower_over_seeds(function: Callable, layout: Layout, mapped: Sequence[bool], *args: Any) -> Lowered:
+    """Lower `mapped_over_seeds` for these arguments, or find what was compiled for the same function and shapes."""
+    leaves, structure = jax.tree.flatten(args)
+    of_leaves = tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves)
+    key = function, layout, tuple(mapped), structure, of_leaves, jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    if key in _programs:
+        _programs.move_to_end(key)
+        return Lowered(key, _programs[key])
+    return Lowered(key, mapped_over_seeds(function, layout, mapped).lower(*args))  # type: ignore[attr-defined]
+
+
+def compile_lowered(programs: Sequence[Lowered]) -> list[Any]:
+    """Compile programs side by side: the compiler runs in its own threads, and leaves Python alone.
+
+    A result is one executable: called with other shapes it raises instead of compiling again.
     """
-    return mapped_over_seeds(function, layout, mapped).lower(*args).compile()  # type: ignore[attr-defined]
+
+    def compiled(lowered: Lowered) -> Any:
+        return lowered.program if lowered.key in _programs else lowered.program.compile()
+
+    with ThreadPoolExecutor(max(len(programs), 1)) as threads:
+        executables = list(threads.map(compiled, programs))
+    for lowered, executable in zip(programs, executables, strict=True):
+        _programs[lowered.key] = executable
+        _programs.move_to_end(lowered.key)
+    while len(_programs) > KEPT:
+        _programs.popitem(last=False)
+    return executables
+
+
+def compile_over_seeds(function: Callable, layout: Layout, mapped: Sequence[bool], *args: Any) -> Any:
+    """One program of `compile_lowered`."""
+    return compile_lowered([lower_over_seeds(function, layout, mapped, *args)])[0]
 
 
 def check_memory(executables: Sequence[Any], state: Any, layout: Layout) -> None:

@@ -13,13 +13,13 @@ from al_jax import campaign
 from al_jax.acquisitions import batchbald
 from al_jax.data.dataset import take
 from al_jax.engine import parallel
-from al_jax.engine.cycle import Begun, Sizes, keys, steps
+from al_jax.engine.cycle import Sizes, keys, steps
 from al_jax.information import log_marginal, mutual_information
 from al_jax.lab.recorded import Ready, Snapshot, splits
 from al_jax.likelihood import categorical
 from al_jax.mesh import one_by_one_on_cpu
 from al_jax.pool import candidates
-from al_jax.types import Acquisition, Data, Inputs, Labelled, Pool
+from al_jax.types import Acquisition, Data, Inputs, Labelled, Learned, Pool
 
 Values: TypeAlias = Array | np.ndarray
 
@@ -104,15 +104,15 @@ def round_of(ready: Ready, acquisition: Acquisition) -> Callable[..., tuple[Judg
         available = jnp.ones(size, bool).at[jnp.where(known, labelled.rows, size)].set(False, mode="drop")
         initial = labelled.inputs, labelled.rows, labelled.labels
         first = jax.tree.map(lambda leaf: leaf[: settings.initial_labels], initial)
-        state = step.start(key, *first, jnp.ones(size, bool), inputs)
-        state = state._replace(round=number, labelled=labelled, available=available, posterior=posterior)
+        state = step.start(key, *first, jnp.ones(size, bool))
+        memory = step.remember(key, state.available, inputs)
+        state = state._replace(round=number, labelled=labelled, available=available, posterior=posterior, memory=memory)
         data = Data(labelled, validation, Pool(inputs, available))
-        begun = Begun({}, {}, ready.posterior.sample(keys(state).sample, posterior, settings.num_samples), None)
-        begun = begun._replace(context=acquisition.prepare(keys(state).prepare, step.as_round(state, data, begun)))
+        begun = step.begin(state, data)
         round = step.as_round(state, data, begun)
         pool_key = keys(state).pool
         offered = candidates(pool_key, acquisition, round, inputs, available, chunk_size, settings.pool_subset)
-        picked = step.finish(state, data, begun, offered.rows, offered.summary)
+        picked = step.finish(state, Learned({}, {}), data, begun, offered.rows, offered.summary)
         scores = jnp.full(size, jnp.nan).at[offered.rows].set(pointwise(offered.summary))
         log_probs = round.functions(jax.tree.map(lambda leaf: leaf[picked.rows], inputs)).log_probs
         judged = Judged(

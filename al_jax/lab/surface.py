@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from al_jax import campaign, plots
 from al_jax.acquisitions import random, top_k
-from al_jax.engine.cycle import Begun, Sizes, State, Steps, keys, steps
+from al_jax.engine.cycle import Sizes, State, Steps, keys, steps
 from al_jax.information import log_marginal, mutual_information
 from al_jax.lab import recorded
 from al_jax.lab.check import check_usable, name_of
@@ -25,7 +25,7 @@ from al_jax.lab.tasks import Task
 from al_jax.lab.tasks import task as task_of
 from al_jax.likelihood import categorical
 from al_jax.pool import candidates, stream
-from al_jax.types import Acquisition, Data, Pool, ScoreFn
+from al_jax.types import Acquisition, Data, Learned, Pool, ScoreFn
 
 MARGIN = 0.4
 CLASSES = [plots.PALETTE[0], plots.PALETTE[1], plots.PALETTE[2], plots.PALETTE[3]]
@@ -154,8 +154,8 @@ def _fitted(ready: Ready, seed: int, rows: np.ndarray) -> State:
 
     @jax.jit
     def fitted(key: Array, inputs: Array, labels: Array) -> State:
-        state = step.start(key, inputs[rows], rows, labels, jnp.ones(len(inputs), bool), inputs)
-        return step.fit(state, Data(state.labelled, None, Pool(inputs, state.available)))[0]
+        state = step.start(key, inputs[rows], rows, labels, jnp.ones(len(inputs), bool))
+        return step.learn(state, inputs, None, state.labelled)[0]  # its metrics are not wanted
 
     return fitted(jax.random.key(seed), jnp.asarray(ready.dataset.inputs), ready.dataset.labels[rows])
 
@@ -169,12 +169,10 @@ def _looked(ready: Ready, acquisition: Acquisition, state: State, grid: np.ndarr
         pool = Pool(inputs, state.available)
         data = Data(state.labelled, None, pool)
         state = state._replace(memory=acquisition.init(keys(state).init, pool))
-        draws = ready.posterior.sample(keys(state).sample, state.posterior, ready.settings.num_samples)
-        begun = Begun({}, {}, draws, None)
-        begun = begun._replace(context=acquisition.prepare(keys(state).prepare, step.as_round(state, data, begun)))
+        begun = step.begin(state, data)
         round = step.as_round(state, data, begun)
         offered = candidates(keys(state).pool, acquisition, round, inputs, state.available, size)
-        picked = step.finish(state, data, begun, offered.rows, offered.summary)
+        picked = step.finish(state, Learned({}, {}), data, begun, offered.rows, offered.summary)
 
         def at(x: Array, numbers: Array) -> tuple[Array, Array, Array]:
             log_probs = round.functions(x).log_probs

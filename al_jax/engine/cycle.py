@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Int
 from al_jax.memo import memoised
 from al_jax.mesh import EVERYWHERE, OWN_PART, joined, on_mesh, one_by_one_on_cpu, unplaced
 from al_jax.pool import candidates, stream
+from al_jax.threefry import as_before, written_out
 from al_jax.types import (
     Acquisition,
     Cycle,
@@ -90,7 +91,8 @@ class Steps(NamedTuple):
 
 def keys(state: State) -> Keys:
     """All randomness of this round; rounds fold in, so that a resumed campaign draws what an uninterrupted one does."""
-    init_key, fit_key, assess_key = jax.random.split(jax.random.fold_in(state.key, state.round), 3)
+    of_round = jax.random.fold_in(written_out(state.key), state.round)
+    init_key, fit_key, assess_key = jax.random.split(of_round, 3)
     return Keys(init_key, fit_key, *jax.random.split(assess_key, 5))
 
 
@@ -320,8 +322,8 @@ def absorbing(max_labels: int) -> Callable[..., State]:
 
 def _split_once(key: PRNGKey) -> tuple[PRNGKey, PRNGKey, PRNGKey]:
     """The key of all rounds, that of the first parameters and that of the acquisition's memory."""
-    key, posterior_key, memory_key = jax.random.split(key, 3)
-    return key, posterior_key, memory_key
+    of_rounds, posterior_key, memory_key = jax.random.split(written_out(key), 3)
+    return as_before(of_rounds, key), posterior_key, memory_key
 
 
 def _one_row(labelled: Labelled) -> Inputs:

@@ -1,5 +1,6 @@
 """The pool's rows spread over a mesh of devices, as a program sees it that all of them run at once."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,7 @@ def one_by_one_on_cpu(function: Callable) -> Callable:
     digits for 8 seeds took 2.4 times as long under vmap.
     """
 
+    @functools.wraps(function)
     def on_this_backend(*args: Any) -> Any:
         return (jax.custom_batching.sequential_vmap(function) if jax.default_backend() == "cpu" else function)(*args)
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.extend import random as extend
 from jaxtyping import Array, UInt32
 
@@ -36,27 +37,35 @@ def as_before(key: PRNGKey, like: PRNGKey) -> PRNGKey:
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=jax.random.key_impl(like))
 
 
+@jax.jit
 def threefry(key: UInt32[Array, "2"], high: UInt32[Array, "..."], low: UInt32[Array, "..."]) -> Pair:
     """Twenty rounds of Threefry-2x32 on the counters (high, low)."""
-    keys = key[0], key[1], key[0] ^ key[1] ^ PARITY
-    first, second = high + keys[0], low + keys[1]
+
+    def plus(words: Array, scalar: Array) -> Array:  # jax.numpy would take longer to trace than all the rest
+        return lax.add(words, lax.broadcast(scalar, words.shape))
+
+    left, right = lax.squeeze(key[:1], (0,)), lax.squeeze(key[1:], (0,))
+    keys = left, right, lax.bitwise_xor(lax.bitwise_xor(left, right), PARITY)
+    first, second = plus(high, keys[0]), plus(low, keys[1])
     for group in range(5):
         for distance in ROTATIONS[group % 2]:
-            first = first + second
-            second = first ^ ((second << np.uint32(distance)) | (second >> np.uint32(32 - distance)))
-        first = first + keys[(group + 1) % 3]
-        second = second + keys[(group + 2) % 3] + np.uint32(group + 1)
+            first = lax.add(first, second)
+            up, down = (lax.full_like(second, bits) for bits in (distance, 32 - distance))
+            rotated = lax.bitwise_or(lax.shift_left(second, up), lax.shift_right_logical(second, down))
+            second = lax.bitwise_xor(first, rotated)
+        first = plus(first, keys[(group + 1) % 3])
+        second = plus(second, lax.add(keys[(group + 2) % 3], np.uint32(group + 1)))
     return first, second
 
 
 def _counted(key: Array, shape: tuple[int, ...]) -> Pair:
-    low = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    low = lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
     return threefry(key, jnp.zeros_like(low), low)
 
 
 def _once(words: Array) -> Array:
     """What the compiler must not draw again for everything that uses it: a key, for every word drawn from it."""
-    return jax.lax.optimization_barrier(words)
+    return lax.optimization_barrier(words)
 
 
 def _split(key: Array, shape: tuple[int, ...]) -> Array:
@@ -75,7 +84,7 @@ def _random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
         return (first.astype(jnp.uint64) << np.uint64(32)) | second.astype(jnp.uint64)
     word = first ^ second
     # XLA computes plain operations again for each of their uses, a word for each of its 32 bits, but never a sum.
-    word = jax.lax.reduce(jnp.stack([word, jnp.zeros_like(word)]), np.uint32(0), jax.lax.bitwise_xor, (0,))
+    word = lax.reduce(jnp.stack([word, jnp.zeros_like(word)]), np.uint32(0), lax.bitwise_xor, (0,))
     return word.astype(f"uint{bit_width}")
 
 

@@ -75,9 +75,18 @@ def forward_rows(module: nn.Module, params: Any, x: Inputs, rngs: dict[str, PRNG
     return jax.vmap(one)(x)
 
 
-def forward_draws(module: nn.Module, draws: Any, x: Inputs) -> Float[Array, "n K C"]:
-    """Outputs of the network with each of the K parameters in `draws`, whose leaves have a leading axis K."""
-    return jax.vmap(lambda params: forward_rows(module, params, x).logits, out_axes=-2)(draws)
+def forward_draws(module: nn.Module, params: Any, draws: Any, x: Inputs) -> Float[Array, "n K C"]:
+    """Outputs of the network with each of K draws of its parameters.
+
+    `draws` looks like `params`: leaves with a leading axis K, and None for those that all draws share. What only shared
+    parameters lead to, the layers before the first drawn one, is computed once.
+    """
+    return jax.vmap(lambda draw: forward_rows(module, completed(draw, params), x).logits, out_axes=-2)(draws)
+
+
+def completed(draw: Any, params: Any) -> Any:
+    """The parameters of one draw: None, wherever it stands in `draw`, is that leaf of `params`."""
+    return jax.tree.map(lambda drawn, leaf: leaf if drawn is None else drawn, draw, params, is_leaf=lambda x: x is None)
 
 
 def has_dropout(module: nn.Module, params: Any, x: Inputs) -> bool:

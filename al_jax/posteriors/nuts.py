@@ -185,7 +185,7 @@ def nuts(
         return keep(state, fitted, run, outputs, data.labelled.count)
 
     def predict(state: State, some: Any, x: Inputs) -> Predictions:
-        logits = forward_draws(module, some, x)
+        logits = forward_draws(module, state.params, some, x)
         return likelihood.predictions(logits, *forward_rows(module, state.params, x))
 
     return Posterior(init, fit, some_draws, predict)

@@ -15,7 +15,7 @@ from numpyro.distributions import constraints
 from numpyro.infer import SVI, TraceMeanField_ELBO, autoguide, init_to_value
 
 from al_jax.memo import memoised
-from al_jax.models.forward import forward, forward_draws, forward_rows, in_dtype, init_params
+from al_jax.models.forward import completed, forward, forward_draws, forward_rows, in_dtype, init_params
 from al_jax.posteriors.point import point_metrics
 from al_jax.posteriors.prior import Prior, as_prior, by_name, distributions, from_names, model
 from al_jax.training import Training, train
@@ -39,7 +39,7 @@ class Guide(NamedTuple):
     """A guide that is primed: pure functions of its parameters."""
 
     start: dict[str, Array]
-    draw: Callable[[Any, PRNGKey], Any]  # guide's parameters -> network's parameters
+    draw: Callable[[Any, PRNGKey], Any]  # guide's parameters -> network's, None for those without a prior
     centre: Callable[[Any], Any]
     divergence: Callable[[Any, PRNGKey], Array]  # KL(guide || prior) in nats, estimated where it has no closed form
 
@@ -92,8 +92,9 @@ def svi(
         return State(primed(key, row).start, row)
 
     def predict(state: State, draws: Any, x: Inputs) -> Predictions:
-        logits = forward_draws(module, draws, x)
-        return likelihood.predictions(logits, *forward_rows(module, centre(state), x))
+        params = centre(state)
+        logits = forward_draws(module, params, draws, x)
+        return likelihood.predictions(logits, *forward_rows(module, params, x))
 
     def centre(state: State) -> Any:
         return primed(jax.random.key(0), state.row).centre(state.guide)
@@ -102,7 +103,8 @@ def svi(
         built = primed(key, state.row)
 
         def losses(params: Any, key: PRNGKey, x: Inputs, labels: Array) -> Array:
-            return likelihood.loss(forward(trained, built.draw(params, key), x).logits, labels)
+            drawn = completed(built.draw(params, key), built.centre(params))
+            return likelihood.loss(forward(trained, drawn, x).logits, labels)
 
         def penalty(params: Any, key: PRNGKey, count: Array) -> Array:
             return temperature * built.divergence(params, key) / jnp.maximum(count, 1)
@@ -152,7 +154,7 @@ def prime(key: PRNGKey, params: Any, prior: Prior, guide: Callable[..., autoguid
         values = constrained(of_guide)
         # The key that the ELBO gives to the guide: loss and KL of a step see the same draw.
         latent = handlers.seed(handlers.substitute(built, values), jax.random.split(key)[1])()
-        return from_names({**values, **latent}, params)
+        return from_names({name: latent.get(name) for name in by_name(params)}, params)
 
     def centre(of_guide: Any) -> Any:
         values = constrained(of_guide)

@@ -99,7 +99,7 @@ def swag(
         return jax.vmap(draw)(jax.random.split(key, num_samples))
 
     def predict(state: State, draws: Any, x: Inputs) -> Predictions:
-        logits = forward_draws(module, draws, x)
+        logits = forward_draws(module, state.mean, draws, x)
         return likelihood.predictions(logits, *forward_rows(module, state.mean, x))
 
     return Posterior(init, fit, sample, predict)

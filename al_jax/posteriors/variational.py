@@ -33,14 +33,14 @@ def kl_divergence(params: Any, prior_std: float) -> Float[Array, ""]:
 
 
 def draw_weights(key: PRNGKey, params: Any) -> Any:
-    """One draw of all weights, `params -> params`: every `Gaussian`'s mean is replaced by a sample, all else stays."""
+    """One draw of all weights, as `forward_draws` takes it: a sample for every `Gaussian`'s mean, None for all else."""
     leaves, structure = jax.tree.flatten(params, is_leaf=is_gaussian)
     keys = jax.random.split(key, len(leaves))
 
     def draw(key: PRNGKey, leaf: Any) -> Any:
         if not is_gaussian(leaf):
-            return leaf
-        return leaf._replace(mean=leaf.mean + leaf.std * jax.random.normal(key, leaf.mean.shape, leaf.mean.dtype))
+            return None
+        return Gaussian(leaf.mean + leaf.std * jax.random.normal(key, leaf.mean.shape, leaf.mean.dtype), None)
 
     return jax.tree.unflatten(structure, [draw(k, leaf) for k, leaf in zip(keys, leaves, strict=True)])
 
@@ -95,7 +95,7 @@ def variational(
         return jax.vmap(draw_weights, in_axes=(0, None))(jax.random.split(key, num_samples), state)
 
     def predict(state: Any, draws: Any, x: Inputs) -> Predictions:
-        logits = forward_draws(module, draws, x)
+        logits = forward_draws(module, state, draws, x)
         return likelihood.predictions(logits, *forward_rows(module, state, x))
 
     return Posterior(init, fit, sample, predict)

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pandas as pd
 import pytest
-from conftest import tiny
+from conftest import TRAINING, tiny
 
 from al_jax import acquisitions as aq
 from al_jax import campaign
@@ -61,12 +61,18 @@ def test_a_seed_s_campaign_does_not_depend_on_the_other_seeds_of_its_block(bald,
     pd.testing.assert_frame_equal(*of_seed)
 
 
-def test_propose_and_absorb_are_compiled_once_each(dataset, caplog):
-    with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax._src.dispatch"):
-        jax.clear_caches()
-        done = run(tiny("point"), aq.top_k(aq.entropy), dataset, SETTINGS)
-    compiled = [r.getMessage() for r in caplog.records if "Finished XLA compilation of jit(of_group)" in r.getMessage()]
-    assert len(compiled) == 3, "init, propose and absorb, for two blocks of seeds and four rounds"
+def test_learning_is_compiled_once_for_all_acquisitions_and_every_program_once(dataset, caplog):
+    """Two blocks of seeds, four rounds. An executable cannot compile again: what is lowered is all that is compiled."""
+    posterior, programs = tiny("point", dataclasses.replace(TRAINING, steps=7)), []
+    settings = dataclasses.replace(SETTINGS, max_labels=15)  # which no other test has compiled
+    jax.clear_caches()
+    for score in (aq.entropy, aq.margin, aq.margin):
+        with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax._src.dispatch"):
+            done = run(posterior, aq.top_k(score), dataset, settings)
+        lowered = [r for r in caplog.records if "module conversion jit(of_group)" in r.getMessage()]
+        programs.append(len(lowered))
+        caplog.clear()
+    assert programs == [5, 2, 0], "start, remember, learn, choose, absorb; remember and choose of another; none"
     assert done.compile_seconds > 0
 
 

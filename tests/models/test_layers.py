@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from al_jax.models import ChannelDropoutConv, Dropout, VariationalConv, VariationalDense, max_pool
+from al_jax.models.forward import completed
 from al_jax.posteriors.variational import draw_weights
 
 KEY = jax.random.key(0)
@@ -25,7 +26,7 @@ def test_noise_while_training_has_the_moments_of_whole_weight_draws(layer, x):
     params = layer.init(KEY, x)
     keys = jax.random.split(KEY, 8000)
     noisy = jax.vmap(lambda key: layer.apply(params, x, rngs={"local": key}))(keys)
-    drawn = jax.vmap(lambda key: layer.apply(draw_weights(key, params), x))(keys)
+    drawn = jax.vmap(lambda key: layer.apply(completed(draw_weights(key, params), params), x))(keys)
     deviation = np.asarray(drawn.std(0))
     np.testing.assert_allclose(noisy.mean(0), layer.apply(params, x), atol=5 * deviation.max() / np.sqrt(8000))
     np.testing.assert_allclose(noisy.std(0), deviation, rtol=0.06)

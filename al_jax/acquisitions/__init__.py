@@ -3,7 +3,21 @@
 from al_jax.acquisitions.acquire import acquire
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
+from al_jax.acquisitions.features.clue import clue
+from al_jax.acquisitions.features.cluster_margin import cluster_margin
 from al_jax.acquisitions.features.core_set import core_set
+from al_jax.acquisitions.features.farthest_first import farthest_first
+from al_jax.acquisitions.features.k_means import k_means
+from al_jax.acquisitions.features.max_herding import max_herding
+from al_jax.acquisitions.features.prob_cover import prob_cover
+from al_jax.acquisitions.features.suggestive import suggestive
+from al_jax.acquisitions.features.typiclust import typiclust
+from al_jax.acquisitions.features.u_herding import u_herding
+from al_jax.acquisitions.features.weighted_k_means import weighted_k_means
+from al_jax.acquisitions.gradients.badge import badge
+from al_jax.acquisitions.gradients.kernel_kmeans_plus_plus import kernel_kmeans_plus_plus
+from al_jax.acquisitions.gradients.lcmd import lcmd
+from al_jax.acquisitions.gradients.max_det import max_det
 from al_jax.acquisitions.prefilter import prefilter
 from al_jax.acquisitions.random import random
 from al_jax.acquisitions.regression import gaussian_bald, gaussian_information_gain, variance
@@ -21,22 +35,36 @@ from al_jax.acquisitions.top_k import stochastic_top_k, top_k
 
 __all__ = [
     "acquire",
+    "badge",
     "bald",
     "batchbald",
+    "clue",
+    "cluster_margin",
     "core_set",
     "entropy",
     "epig",
+    "farthest_first",
     "gaussian_bald",
     "gaussian_information_gain",
+    "k_means",
+    "kernel_kmeans_plus_plus",
+    "lcmd",
     "least_confidence",
     "margin",
+    "max_det",
+    "max_herding",
     "mean_kl",
     "mean_std",
     "prefilter",
+    "prob_cover",
     "random",
     "stochastic_top_k",
+    "suggestive",
     "top_k",
+    "typiclust",
+    "u_herding",
     "variance",
     "variation_ratio",
     "vote_entropy",
+    "weighted_k_means",
 ]

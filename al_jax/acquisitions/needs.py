@@ -39,7 +39,7 @@ def traced(acquisition: Acquisition) -> tuple[str, ...]:
 
         def __getattr__(self, name: str) -> Any:
             what = {"samples": "draws", "log_probs": "draws", "extras": "extras"}.get(name, name)
-            read.add("labelled features" if self.whose == "labelled" and what == "features" else what)
+            read.add(f"labelled {what}" if self.whose == "labelled" and what in ("features", "draws") else what)
             return getattr(self.of, name)
 
     x = jnp.zeros((N, D))
@@ -62,5 +62,5 @@ def traced(acquisition: Acquisition) -> tuple[str, ...]:
         return acquisition.select(key, round, summary, pool.available, 2).indices
 
     jax.eval_shape(round_of, jax.random.key(0))
-    order = ("draws", "point", "features", "labelled features", "extras", "memory of the pool")
+    order = ("draws", "point", "features", "labelled draws", "labelled features", "extras", "memory of the pool")
     return tuple(name for name in order if name in read) or ("nothing",)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from al_jax.acquisitions import core_set
-from al_jax.acquisitions.features.core_set import squared_distances
+from al_jax.acquisitions.toolbox.similarities import squared_distances
 from al_jax.types import Data, Labelled, Predictions, Round
 
 RNG = np.random.default_rng(0)
@@ -157,8 +157,8 @@ def test_squared_distances_are_those_of_a_double_loop_and_never_negative():
     a, b = RNG.normal(size=(5, D)), RNG.normal(size=(4, D))
     expected = [[sum((x - y) ** 2 for x, y in zip(p, q, strict=True)) for q in b] for p in a]
     a, b = jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32)
-    np.testing.assert_allclose(squared_distances(a, b), expected, rtol=1e-4, atol=1e-6)
-    assert np.asarray(squared_distances(100 * a, 100 * a)).min() >= 0.0
+    np.testing.assert_allclose(squared_distances((a,), (b,)), expected, rtol=1e-4, atol=1e-6)
+    assert np.asarray(squared_distances((100 * a,), (100 * a,))).min() >= 0.0
 
 
 def test_the_picks_do_not_depend_on_where_the_origin_lies():
@@ -179,5 +179,5 @@ def test_every_matrix_product_has_the_highest_precision_when_lowered_for_tpu():
         key, shape((N, D), jnp.float32), shape((N,), bool), shape((M, D), jnp.float32), shape((), jnp.int32)
     )
     products = [line for line in lowered.mlir_module().splitlines() if "stablehlo.dot_general" in line]
-    assert len(products) >= 2  # to the labelled rows, and to each pick
+    assert products  # to the labelled rows; to each pick there are differences
     assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)

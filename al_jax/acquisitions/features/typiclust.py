@@ -1,0 +1,90 @@
+"""TypiClust: typical rows of clusters that hold no label, for the smallest budgets."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from al_jax.acquisitions.toolbox.greedy import shuffled
+from al_jax.acquisitions.toolbox.kmeans import kmeans
+from al_jax.acquisitions.toolbox.representations import features, of_labelled, summarised
+from al_jax.memo import memoised
+from al_jax.pool import check_batch_size
+from al_jax.types import Acquired, Acquisition, PRNGKey, Round
+
+MEMBERS = 512
+"""Rows of a cluster, those nearest its centre, among which the most typical one is sought."""
+SMALL = 5
+"""Clusters of so few rows are left to the last, as in the authors' code."""
+
+
+@memoised
+def typiclust(neighbours: int = 20, max_clusters: int = 500) -> Acquisition:
+    """The most typical row of the largest cluster with the fewest labels, one after the other (Hacohen et al. 2022).
+
+    k-means of labelled and available rows' features into min(labelled + B, max_clusters) clusters. Typicality is 1 /
+    the mean distance to the nearest `neighbours` (at most half of the cluster) rows of the cluster that have no label;
+    it is the score. The paper clusters features of a self-supervised network: with those of a network that has seen few
+    labels it is another method. Of a cluster of more than 512 rows those nearest its centre count. Clusters of at most
+    5 rows come last. Cost: k-means, then O(512^2 D) a pick. Equal rows are infinitely typical, up to 1e5.
+
+    ValueError unless both arguments are at least 1, and when the network names no features.
+    """
+    for name, value in (("neighbours", neighbours), ("max_clusters", max_clusters)):
+        if value < 1:
+            raise ValueError(f"{name}={value}: expected at least 1")
+
+    def select(key: PRNGKey, round: Round, summary: tuple, available: Array, batch_size: int) -> Acquired:
+        check_batch_size(batch_size, len(available))
+        order_key, cluster_key = jax.random.split(key)
+        order, ((rows,), free) = shuffled(order_key, (summary, available))
+        (known,) = round.context
+        valid = jnp.arange(len(known)) < round.data.labelled.count
+        known = jnp.where(valid[:, None], known, 0.0)
+        size = min(max_clusters, len(known) + batch_size)
+        weights = jnp.concatenate([free, valid]).astype(rows.dtype)
+        used = jnp.minimum(round.data.labelled.count + batch_size, max_clusters)
+        clusters = kmeans(cluster_key, jnp.concatenate([rows, known]), weights, size, used)
+        assigned, of_known = clusters.assigned[: len(rows)], clusters.assigned[len(rows) :]
+        labels = jnp.zeros(size).at[of_known].add(valid.astype(jnp.float32))
+        sizes = jnp.zeros(size).at[clusters.assigned].add(weights)
+
+        def pick(state: tuple, _: None) -> tuple[tuple, tuple[Array, Array]]:
+            free, taken, labels = state
+            left = jnp.zeros(size).at[assigned].add(free.astype(jnp.float32))
+            # The fewest labels, then the most rows; small clusters after all others, empty ones never.
+            rank = -labels * 2.0 * (len(rows) + len(known)) + sizes
+            rank = jnp.where(sizes > SMALL, rank, rank - 1e8)
+            cluster = jnp.argmax(jnp.where(left > 0, rank, -jnp.inf))
+            members = free & (assigned == cluster)
+            near, score = most_typical(rows, members, clusters.squared[: len(rows)], neighbours)
+            row = jnp.where(members.any(), near, jnp.argmax(~taken))
+            told = jnp.where(members.any(), score, -jnp.inf)
+            state = free.at[row].set(False), taken.at[row].set(True), labels.at[cluster].add(1.0)
+            return state, (row, told)
+
+        start = free, jnp.zeros(len(rows), bool), labels
+        _, (chosen, scores) = jax.lax.scan(pick, start, length=batch_size)
+        return Acquired(order[chosen], scores)
+
+    return Acquisition(summarised(features), select, of_labelled(features))
+
+
+def most_typical(
+    rows: Float[Array, "n D"], members: Array, to_centre: Float[Array, " n"], neighbours: int
+) -> tuple[Array, Array]:
+    """The member with the smallest mean distance to its nearest members, and 1 / that distance."""
+    size = min(MEMBERS, len(rows))
+    negative, places = jax.lax.top_k(jnp.where(members, -to_centre, -jnp.inf), size)
+    there = ~jnp.isneginf(negative)
+    some = rows[places]
+    some = some - jnp.sum(jnp.where(there[:, None], some, 0.0), axis=0) / jnp.maximum(there.sum(), 1)
+    norms = jnp.sum(some * some, axis=1)
+    squared = jnp.maximum(norms[:, None] + norms - 2.0 * jnp.matmul(some, some.T, precision="highest"), 0.0)
+    others = there[None, :] & ~jnp.eye(size, dtype=bool)
+    count = jnp.clip(there.sum() // 2, 1, neighbours)
+    nearest = -jax.lax.top_k(jnp.where(others, -jnp.sqrt(squared), -jnp.inf), min(neighbours, size))[0]
+    counted = (jnp.arange(nearest.shape[1]) < count) & jnp.isfinite(nearest)
+    mean = jnp.sum(jnp.where(counted, nearest, 0.0), axis=1) / jnp.maximum(counted.sum(1), 1)
+    typical = jnp.where(there, 1.0 / (mean + 1e-5), -jnp.inf)
+    best = jnp.argmax(typical)
+    return places[best], typical[best]

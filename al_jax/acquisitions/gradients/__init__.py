@@ -1,0 +1,1 @@
+"""Methods that look at the last layer's loss gradients."""

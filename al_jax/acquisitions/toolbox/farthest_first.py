@@ -1,0 +1,57 @@
+"""The selector that takes the row farthest from all chosen ones, and D^2 sampling, which takes it at random."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from al_jax.acquisitions.toolbox.greedy import Picked, pick_one_by_one
+from al_jax.acquisitions.toolbox.representations import Factors
+from al_jax.acquisitions.toolbox.similarities import squared_distances_to
+from al_jax.types import PRNGKey
+
+
+def farthest_first(rows: Factors, nearest: Float[Array, " n"], available: Bool[Array, " n"], batch_size: int) -> Picked:
+    """Farthest-first traversal (Gonzalez 1985) from squared distances `nearest` to what is chosen already.
+
+    O(N D) a pick. Values are squared distances; where nothing was chosen, `nearest` says by what the first is picked.
+    """
+
+    def updated(nearest: Array, row: Array) -> Array:
+        return jnp.minimum(nearest, squared_distances_to(rows, rows, row))
+
+    return pick_one_by_one(nearest, lambda nearest: nearest, updated, available, batch_size)
+
+
+def kmeans_plus_plus(
+    key: PRNGKey,
+    rows: Factors,
+    nearest: Float[Array, " n"],
+    available: Bool[Array, " n"],
+    batch_size: int,
+    weights: Float[Array, " n"] | None = None,
+) -> Picked:
+    """D^2 sampling (Arthur & Vassilvitskii 2007): rows are drawn one by one in proportion to `nearest` times weight.
+
+    `nearest` are squared distances to what is chosen; where all are 0 or infinite, the available rows of that kind are
+    equally likely. Values are the squared distances at which the rows were drawn.
+    """
+
+    def noisy(state: Any) -> Array:
+        nearest, count, _ = state
+        # All that is infinitely far is equally far; Gumbel noise on the logarithms samples in proportion.
+        logs = jnp.where(jnp.isposinf(nearest), 200.0, jnp.where(nearest > 0, jnp.log(nearest), -200.0))
+        if weights is not None:
+            logs += jnp.log(jnp.maximum(weights, 1e-38))
+        return logs + jax.random.gumbel(jax.random.fold_in(key, count), nearest.shape)
+
+    def updated(state: Any, row: Array) -> Any:
+        nearest, count, distances = state
+        closer = jnp.minimum(nearest, squared_distances_to(rows, rows, row))
+        return closer, count + 1, distances.at[count].set(nearest[row])
+
+    start = nearest, jnp.zeros((), jnp.int32), jnp.zeros(batch_size)
+    picked = pick_one_by_one(start, noisy, updated, available, batch_size)
+    nearest, _, distances = picked.state
+    return picked._replace(values=jnp.where(available[picked.positions], distances, -jnp.inf), state=nearest)

@@ -125,7 +125,7 @@ def test_reading_the_padding_breaks_a_law():
         select=lambda key, round, summary, available, b: aq.core_set().select(
             key,
             round._replace(
-                context=jnp.nan_to_num(round.context, nan=9.0),
+                context=(jnp.nan_to_num(round.context[0], nan=9.0),),
                 data=round.data._replace(labelled=round.data.labelled._replace(count=99)),
             ),
             summary,

@@ -38,7 +38,7 @@ def badge(first: Literal["largest", "uniform"] = "largest") -> Acquisition:
         if batch_size == 1:
             return Acquired(order[start][None], jnp.where(free[start], jnp.sqrt(norms[start]), -jnp.inf)[None])
         # Rows at distance 0 from all others come before the first one once more only where nothing else is left.
-        found = drawn(draw_key, order, rows, squared_distances_to(rows, rows, start), rest, batch_size)
+        found = drawn(draw_key, order, rows, squared_distances_to(rows, norms, start), rest, batch_size)
         again = found.indices == order[start]
         keep = jnp.argsort(again, stable=True)[: batch_size - 1]
         head = jnp.where(free[start], jnp.sqrt(norms[start]), -jnp.inf)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from al_jax.acquisitions.toolbox.greedy import LOWEST, Picked, pick_one_by_one
 from al_jax.acquisitions.toolbox.representations import Factors
-from al_jax.acquisitions.toolbox.similarities import squared_distances, squared_distances_to
+from al_jax.acquisitions.toolbox.similarities import squared_distances, squared_distances_to, squared_norms
 
 CANDIDATES, COVERED = 128, 2048
 """Candidates whose gains are found at a time, and rows that they may cover in one matrix product."""
@@ -39,7 +39,7 @@ def facility_location(
     """
     n = len(available)
     size, part = min(CANDIDATES, n), min(COVERED, n)
-    parts = -(-n // part)
+    parts, norms = -(-n // part), squared_norms(rows)
 
     def gains_of(candidates: Array, cover: Array) -> Array:
         some = tuple(factor[candidates] for factor in rows)
@@ -72,14 +72,19 @@ def facility_location(
 
     def updated(state: tuple[Coverage, Array], row: Array) -> Any:
         coverage, free = state
-        near = kernel(squared_distances_to(rows, rows, row))
+        near = kernel(squared_distances_to(rows, norms, row))
         cover = jnp.where(weights > 0, jnp.maximum(coverage.cover, near), coverage.cover)
         free = free.at[row].set(False)
         return refreshed(Coverage(cover, coverage.gains, jnp.zeros(n, bool)), free), free
 
-    blocks = -(-n // size)
-    everyone = jnp.arange(blocks * size).reshape(blocks, size) % n
-    gains = jax.lax.map(lambda block: gains_of(block, cover), everyone).reshape(-1)[:n]
+    # The first gains, of the rows that may be chosen alone.
+    candidates = jnp.argsort(~available, stable=True)
+
+    def first(block: Array, gains: Array) -> Array:
+        some = candidates[jnp.minimum(block * size + jnp.arange(size), n - 1)]
+        return gains.at[some].set(gains_of(some, cover))
+
+    gains = jax.lax.fori_loop(0, -(-available.sum() // size), first, jnp.zeros(n))
     start = Coverage(cover, gains, jnp.ones(n, bool)), available
 
     def values(state: tuple[Coverage, Array]) -> Array:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from al_jax.acquisitions.toolbox.greedy import Picked, pick_one_by_one
 from al_jax.acquisitions.toolbox.representations import Factors
-from al_jax.acquisitions.toolbox.similarities import squared_distances_to
+from al_jax.acquisitions.toolbox.similarities import squared_distances_to, squared_norms
 from al_jax.types import PRNGKey
 
 
@@ -18,8 +18,10 @@ def farthest_first(rows: Factors, nearest: Float[Array, " n"], available: Bool[A
     O(N D) a pick. Values are squared distances; where nothing was chosen, `nearest` says by what the first is picked.
     """
 
+    norms = squared_norms(rows)
+
     def updated(nearest: Array, row: Array) -> Array:
-        return jnp.minimum(nearest, squared_distances_to(rows, rows, row))
+        return jnp.minimum(nearest, squared_distances_to(rows, norms, row))
 
     return pick_one_by_one(nearest, lambda nearest: nearest, updated, available, batch_size)
 
@@ -38,6 +40,8 @@ def kmeans_plus_plus(
     equally likely. Values are the squared distances at which the rows were drawn.
     """
 
+    norms = squared_norms(rows)
+
     def noisy(state: Any) -> Array:
         nearest, count, _ = state
         # All that is infinitely far is equally far; Gumbel noise on the logarithms samples in proportion.
@@ -48,7 +52,7 @@ def kmeans_plus_plus(
 
     def updated(state: Any, row: Array) -> Any:
         nearest, count, distances = state
-        closer = jnp.minimum(nearest, squared_distances_to(rows, rows, row))
+        closer = jnp.minimum(nearest, squared_distances_to(rows, norms, row))
         return closer, count + 1, distances.at[count].set(nearest[row])
 
     start = nearest, jnp.zeros((), jnp.int32), jnp.zeros(batch_size)

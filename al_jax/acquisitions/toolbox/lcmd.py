@@ -43,7 +43,7 @@ def largest_cluster_maximum_distance(
         return jnp.where(none, norms, jnp.where(of_largest, state.squared, state.squared - jnp.inf))
 
     def updated(state: Owned, row: Array) -> Owned:
-        to_row = squared_distances_to(rows, rows, row)
+        to_row = squared_distances_to(rows, norms, row)
         closer = to_row < state.squared
         centre = jnp.where(closer, num_known + state.added, state.centre)
         return Owned(jnp.minimum(state.squared, to_row), centre, state.added + 1)

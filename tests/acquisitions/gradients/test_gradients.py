@@ -41,9 +41,9 @@ def test_products_and_distances_of_factors_are_those_of_gradients_written_out(se
     np.testing.assert_allclose(squared_norms(rows), (g**2).sum(1), rtol=1e-4)
     for row in (0, 5):
         np.testing.assert_allclose(
-            squared_distances_to(rows, rows, row), ((g - g[row]) ** 2).sum(1), rtol=1e-4, atol=1e-5
+            squared_distances_to(rows, squared_norms(rows), row), ((g - g[row]) ** 2).sum(1), rtol=1e-4, atol=1e-5
         )
-    assert float(squared_distances_to(rows, rows, 5)[6]) == 0.0, "duplicates are at distance 0 exactly"
+    assert float(squared_distances_to(rows, squared_norms(rows), 5)[6]) == 0.0, "duplicates are at distance 0 exactly"
 
 
 def test_draws_are_the_posterior_s_covariance_of_log_probabilities():

@@ -48,6 +48,9 @@ ACQUISITIONS = {
     "batchbald": Method("batchbald(27)", ("draws",)),
     "epig": Method("epig(4)", ("draws", "memory of the pool")),
     "prefilter": Method("prefilter(entropy, 10, core_set)", ("features", "labelled features")),
+    "mixture": Method(
+        "mixture(bald, core_set, random, shares=(0.5, 0.3, 0.2))", ("draws", "features", "labelled features")
+    ),
 }
 
 POSTERIORS = {

@@ -1,6 +1,7 @@
 """Acquisition functions: pointwise scores, the combinators that lift them, and methods that choose whole batches."""
 
 from al_jax.acquisitions.acquire import acquire
+from al_jax.acquisitions.combinators.mixture import mixture
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
 from al_jax.acquisitions.features.core_set import core_set
@@ -32,6 +33,7 @@ __all__ = [
     "margin",
     "mean_kl",
     "mean_std",
+    "mixture",
     "prefilter",
     "random",
     "stochastic_top_k",

@@ -51,6 +51,8 @@ ACQUISITIONS = {
     "mixture": Method(
         "mixture(bald, core_set, random, shares=(0.5, 0.3, 0.2))", ("draws", "features", "labelled features")
     ),
+    "switch": Method("switch(3, epig(4), core_set)", ("draws", "features", "labelled features", "memory of the pool")),
+    "switch early": Method("switch(4, bald, batchbald(27))", ("draws",)),
 }
 
 POSTERIORS = {

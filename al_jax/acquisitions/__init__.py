@@ -2,6 +2,7 @@
 
 from al_jax.acquisitions.acquire import acquire
 from al_jax.acquisitions.combinators.mixture import mixture
+from al_jax.acquisitions.combinators.switch import switch
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
 from al_jax.acquisitions.features.core_set import core_set
@@ -37,6 +38,7 @@ __all__ = [
     "prefilter",
     "random",
     "stochastic_top_k",
+    "switch",
     "top_k",
     "variance",
     "variation_ratio",

@@ -53,6 +53,7 @@ ACQUISITIONS = {
     ),
     "switch": Method("switch(3, epig(4), core_set)", ("draws", "features", "labelled features", "memory of the pool")),
     "switch early": Method("switch(4, bald, batchbald(27))", ("draws",)),
+    "borda": Method("borda(bald, entropy, epig(4))", ("draws", "memory of the pool")),
 }
 
 POSTERIORS = {

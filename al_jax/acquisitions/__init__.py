@@ -1,6 +1,7 @@
 """Acquisition functions: pointwise scores, the combinators that lift them, and methods that choose whole batches."""
 
 from al_jax.acquisitions.acquire import acquire
+from al_jax.acquisitions.combinators.borda import borda
 from al_jax.acquisitions.combinators.mixture import mixture
 from al_jax.acquisitions.combinators.switch import switch
 from al_jax.acquisitions.draws.batchbald import batchbald
@@ -25,6 +26,7 @@ __all__ = [
     "acquire",
     "bald",
     "batchbald",
+    "borda",
     "core_set",
     "entropy",
     "epig",

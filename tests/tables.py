@@ -54,6 +54,7 @@ ACQUISITIONS = {
     "switch": Method("switch(3, epig(4), core_set)", ("draws", "features", "labelled features", "memory of the pool")),
     "switch early": Method("switch(4, bald, batchbald(27))", ("draws",)),
     "borda": Method("borda(bald, entropy, epig(4))", ("draws", "memory of the pool")),
+    "sum_of": Method("sum_of(bald, margin, weights=(1.0, 0.5))", ("draws",)),
 }
 
 POSTERIORS = {

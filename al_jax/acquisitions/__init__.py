@@ -3,6 +3,7 @@
 from al_jax.acquisitions.acquire import acquire
 from al_jax.acquisitions.combinators.borda import borda
 from al_jax.acquisitions.combinators.mixture import mixture
+from al_jax.acquisitions.combinators.sum_of import sum_of
 from al_jax.acquisitions.combinators.switch import switch
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
@@ -40,6 +41,7 @@ __all__ = [
     "prefilter",
     "random",
     "stochastic_top_k",
+    "sum_of",
     "switch",
     "top_k",
     "variance",

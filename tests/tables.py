@@ -55,6 +55,7 @@ ACQUISITIONS = {
     "switch early": Method("switch(4, bald, batchbald(27))", ("draws",)),
     "borda": Method("borda(bald, entropy, epig(4))", ("draws", "memory of the pool")),
     "sum_of": Method("sum_of(bald, margin, weights=(1.0, 0.5))", ("draws",)),
+    "subset": Method("subset(core_set, 10)", ("features", "labelled features")),
 }
 
 POSTERIORS = {

@@ -3,6 +3,7 @@
 from al_jax.acquisitions.acquire import acquire
 from al_jax.acquisitions.combinators.borda import borda
 from al_jax.acquisitions.combinators.mixture import mixture
+from al_jax.acquisitions.combinators.subset import subset
 from al_jax.acquisitions.combinators.sum_of import sum_of
 from al_jax.acquisitions.combinators.switch import switch
 from al_jax.acquisitions.draws.batchbald import batchbald
@@ -41,6 +42,7 @@ __all__ = [
     "prefilter",
     "random",
     "stochastic_top_k",
+    "subset",
     "sum_of",
     "switch",
     "top_k",

@@ -56,6 +56,8 @@ ACQUISITIONS = {
     "borda": Method("borda(bald, entropy, epig(4))", ("draws", "memory of the pool")),
     "sum_of": Method("sum_of(bald, margin, weights=(1.0, 0.5))", ("draws",)),
     "subset": Method("subset(core_set, 10)", ("features", "labelled features")),
+    "per_class_quota": Method("per_class_quota(bald)", ("draws",)),
+    "per_class_quota batches": Method("per_class_quota(core_set)", ("draws", "features", "labelled features")),
 }
 
 POSTERIORS = {

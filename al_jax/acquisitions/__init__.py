@@ -3,6 +3,7 @@
 from al_jax.acquisitions.acquire import acquire
 from al_jax.acquisitions.combinators.borda import borda
 from al_jax.acquisitions.combinators.mixture import mixture
+from al_jax.acquisitions.combinators.per_class_quota import per_class_quota
 from al_jax.acquisitions.combinators.subset import subset
 from al_jax.acquisitions.combinators.sum_of import sum_of
 from al_jax.acquisitions.combinators.switch import switch
@@ -39,6 +40,7 @@ __all__ = [
     "mean_kl",
     "mean_std",
     "mixture",
+    "per_class_quota",
     "prefilter",
     "random",
     "stochastic_top_k",

@@ -58,6 +58,7 @@ ACQUISITIONS = {
     "subset": Method("subset(core_set, 10)", ("features", "labelled features")),
     "per_class_quota": Method("per_class_quota(bald)", ("draws",)),
     "per_class_quota batches": Method("per_class_quota(core_set)", ("draws", "features", "labelled features")),
+    "aggregate": Method("aggregate(bald, by='max')", ("draws",)),
 }
 
 POSTERIORS = {

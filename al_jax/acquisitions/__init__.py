@@ -1,6 +1,7 @@
 """Acquisition functions: pointwise scores, the combinators that lift them, and methods that choose whole batches."""
 
 from al_jax.acquisitions.acquire import acquire
+from al_jax.acquisitions.combinators.aggregate import aggregate
 from al_jax.acquisitions.combinators.borda import borda
 from al_jax.acquisitions.combinators.mixture import mixture
 from al_jax.acquisitions.combinators.per_class_quota import per_class_quota
@@ -27,6 +28,7 @@ from al_jax.acquisitions.top_k import stochastic_top_k, top_k
 
 __all__ = [
     "acquire",
+    "aggregate",
     "bald",
     "batchbald",
     "borda",

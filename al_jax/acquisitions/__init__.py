@@ -4,6 +4,7 @@ from al_jax.acquisitions.acquire import acquire
 from al_jax.acquisitions.combinators.aggregate import aggregate
 from al_jax.acquisitions.combinators.borda import borda
 from al_jax.acquisitions.combinators.mixture import mixture
+from al_jax.acquisitions.combinators.multi_label import multi_label
 from al_jax.acquisitions.combinators.per_class_quota import per_class_quota
 from al_jax.acquisitions.combinators.subset import subset
 from al_jax.acquisitions.combinators.sum_of import sum_of
@@ -42,6 +43,7 @@ __all__ = [
     "mean_kl",
     "mean_std",
     "mixture",
+    "multi_label",
     "per_class_quota",
     "prefilter",
     "random",

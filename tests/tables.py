@@ -60,6 +60,7 @@ ACQUISITIONS = {
     "per_class_quota batches": Method("per_class_quota(core_set)", ("draws", "features", "labelled features")),
     "aggregate": Method("aggregate(bald, by='max')", ("draws",)),
     "multi_label": Method("prefilter(multi_label(entropy), 10, top_k(multi_label(bald)))", ("draws",)),
+    "egl": Method("egl", ("draws", "features")),
 }
 
 POSTERIORS = {

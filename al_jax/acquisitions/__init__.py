@@ -12,6 +12,7 @@ from al_jax.acquisitions.combinators.switch import switch
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
 from al_jax.acquisitions.features.core_set import core_set
+from al_jax.acquisitions.gradients.egl import egl
 from al_jax.acquisitions.prefilter import prefilter
 from al_jax.acquisitions.random import random
 from al_jax.acquisitions.regression import gaussian_bald, gaussian_information_gain, variance
@@ -34,6 +35,7 @@ __all__ = [
     "batchbald",
     "borda",
     "core_set",
+    "egl",
     "entropy",
     "epig",
     "gaussian_bald",

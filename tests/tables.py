@@ -61,6 +61,7 @@ ACQUISITIONS = {
     "aggregate": Method("aggregate(bald, by='max')", ("draws",)),
     "multi_label": Method("prefilter(multi_label(entropy), 10, top_k(multi_label(bald)))", ("draws",)),
     "egl": Method("egl", ("draws", "features")),
+    "gradient_norm": Method("gradient_norm('entropy', bias=True)", ("draws", "features")),
 }
 
 POSTERIORS = {

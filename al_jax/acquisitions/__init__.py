@@ -13,6 +13,7 @@ from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
 from al_jax.acquisitions.features.core_set import core_set
 from al_jax.acquisitions.gradients.egl import egl
+from al_jax.acquisitions.gradients.gradient_norm import gradient_norm
 from al_jax.acquisitions.prefilter import prefilter
 from al_jax.acquisitions.random import random
 from al_jax.acquisitions.regression import gaussian_bald, gaussian_information_gain, variance
@@ -40,6 +41,7 @@ __all__ = [
     "epig",
     "gaussian_bald",
     "gaussian_information_gain",
+    "gradient_norm",
     "least_confidence",
     "margin",
     "mean_kl",

@@ -62,6 +62,7 @@ ACQUISITIONS = {
     "multi_label": Method("prefilter(multi_label(entropy), 10, top_k(multi_label(bald)))", ("draws",)),
     "egl": Method("egl", ("draws", "features")),
     "gradient_norm": Method("gradient_norm('entropy', bias=True)", ("draws", "features")),
+    "deepfool": Method("deepfool(10)", ("point",)),
 }
 
 POSTERIORS = {

@@ -14,6 +14,7 @@ from al_jax.acquisitions.draws.epig import epig
 from al_jax.acquisitions.features.core_set import core_set
 from al_jax.acquisitions.gradients.egl import egl
 from al_jax.acquisitions.gradients.gradient_norm import gradient_norm
+from al_jax.acquisitions.inputs.deepfool import deepfool
 from al_jax.acquisitions.prefilter import prefilter
 from al_jax.acquisitions.random import random
 from al_jax.acquisitions.regression import gaussian_bald, gaussian_information_gain, variance
@@ -36,6 +37,7 @@ __all__ = [
     "batchbald",
     "borda",
     "core_set",
+    "deepfool",
     "egl",
     "entropy",
     "epig",

@@ -63,6 +63,7 @@ ACQUISITIONS = {
     "egl": Method("egl", ("draws", "features")),
     "gradient_norm": Method("gradient_norm('entropy', bias=True)", ("draws", "features")),
     "deepfool": Method("deepfool(10)", ("point",)),
+    "information_density": Method("information_density(bald)", ("draws", "features")),
 }
 
 POSTERIORS = {

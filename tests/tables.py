@@ -64,6 +64,7 @@ ACQUISITIONS = {
     "gradient_norm": Method("gradient_norm('entropy', bias=True)", ("draws", "features")),
     "deepfool": Method("deepfool(10)", ("point",)),
     "information_density": Method("information_density(bald)", ("draws", "features")),
+    "falcun": Method("falcun(4)", ("draws",)),
 }
 
 POSTERIORS = {

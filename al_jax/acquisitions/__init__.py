@@ -12,6 +12,7 @@ from al_jax.acquisitions.combinators.switch import switch
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
 from al_jax.acquisitions.features.core_set import core_set
+from al_jax.acquisitions.features.falcun import falcun
 from al_jax.acquisitions.features.information_density import information_density
 from al_jax.acquisitions.gradients.egl import egl
 from al_jax.acquisitions.gradients.gradient_norm import gradient_norm
@@ -42,6 +43,7 @@ __all__ = [
     "egl",
     "entropy",
     "epig",
+    "falcun",
     "gaussian_bald",
     "gaussian_information_gain",
     "gradient_norm",

@@ -65,6 +65,7 @@ ACQUISITIONS = {
     "deepfool": Method("deepfool(10)", ("point",)),
     "information_density": Method("information_density(bald)", ("draws", "features")),
     "falcun": Method("falcun(4)", ("draws",)),
+    "cdal": Method("cdal", ("draws",)),
 }
 
 POSTERIORS = {

@@ -11,6 +11,7 @@ from al_jax.acquisitions.combinators.sum_of import sum_of
 from al_jax.acquisitions.combinators.switch import switch
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
+from al_jax.acquisitions.features.cdal import cdal
 from al_jax.acquisitions.features.core_set import core_set
 from al_jax.acquisitions.features.falcun import falcun
 from al_jax.acquisitions.features.information_density import information_density
@@ -38,6 +39,7 @@ __all__ = [
     "bald",
     "batchbald",
     "borda",
+    "cdal",
     "core_set",
     "deepfool",
     "egl",

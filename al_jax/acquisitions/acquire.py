@@ -25,7 +25,7 @@ class Given:
             raise AttributeError(name)
         if name not in self.arrays:
             argument = f"{self.prefix}{name}"
-            known = argument in ("features", "labelled_features")
+            known = argument in ("features", "labelled_features", "labelled_log_probs")
             mend = f"give acquire() {argument}" if known else f"acquire() takes no {argument}, run it in a campaign"
             raise ValueError(
                 f"the acquisition reads {name} of the {'labelled' if self.prefix else 'pool'} rows: {mend}"
@@ -40,6 +40,7 @@ def acquire(
     available: Any = None,
     features: Any = None,
     labelled_features: Any = None,
+    labelled_log_probs: Any = None,
     key: PRNGKey | None = None,
 ) -> Acquired:
     """Choose `batch_size` of N rows from anyone's predictions `log_probs [N, K, C]` (NumPy, PyTorch on the CPU, JAX).
@@ -50,6 +51,7 @@ def acquire(
       available: bool [N], rows that may be chosen; all of them by default.
       features: [N, D], for acquisitions that measure distances.
       labelled_features: [L, D], features of the rows that are labelled already; `np.zeros((0, D))` when none is.
+      labelled_log_probs: [L, K, C], predictions for the rows that are labelled already, as `log_probs`.
       key: breaks ties and drives stochastic acquisitions; `jax.random.key(0)` by default.
 
     Returns `Acquired(indices [B], scores [B], info)`, indices into the N rows. ValueError names the argument when
@@ -82,6 +84,13 @@ def acquire(
         width, expected = labelled["features"].shape[1], pool.get("features", labelled["features"]).shape[1]
         if width != expected:
             raise ValueError(f"labelled_features has width {width}: expected {expected}, as features has")
+    if labelled_log_probs is not None:
+        labelled["log_probs"] = np.asarray(labelled_log_probs, np.float32)
+        shape, length = labelled["log_probs"].shape, len(labelled.get("features", labelled["log_probs"]))
+        if len(shape) != 3 or shape[0] != length or shape[2] != log_probs.shape[2]:
+            told = "L" if "features" not in labelled else length
+            raise ValueError(f"labelled_log_probs has shape {shape}: expected [{told}, K, {log_probs.shape[2]}]")
+        check_log_probs(labelled["log_probs"], "labelled_log_probs")
     return _acquire(acquisition, int(batch_size), jax.random.key(0) if key is None else key, pool, labelled, mask)
 
 
@@ -101,7 +110,7 @@ def _acquire(
             return Given({"log_probs": x})
         return Given(x["labelled"], "labelled_") if "labelled" in x else Given(x)
 
-    count = len(labelled["features"]) if labelled else 0
+    count = len(next(iter(labelled.values()))) if labelled else 0
     rows = jnp.full(count, -1)
     known = Labelled({"labelled": labelled}, jnp.zeros(count, jnp.int32), jnp.ones(count), rows, jnp.asarray(count))
     offered = Pool(pool, available)
@@ -120,16 +129,16 @@ def _table(name: str, array: Any) -> np.ndarray:
     return table
 
 
-def check_log_probs(log_probs: np.ndarray, tolerance: float = 1e-3) -> None:
+def check_log_probs(log_probs: np.ndarray, name: str = "log_probs", tolerance: float = 1e-3) -> None:
     """Raise ValueError unless every `log_probs[..., :]` is the log of a distribution: no NaN, no +inf, sums to one."""
     wrong = np.isnan(log_probs) | (log_probs == np.inf)
     if wrong.any():
         row = np.argwhere(wrong)[0][0]
-        raise ValueError(f"log_probs holds NaN or +inf, first in row {row}: expected log-probabilities")
+        raise ValueError(f"{name} holds NaN or +inf, first in row {row}: expected log-probabilities")
     total = np.exp(log_probs.astype(np.float64)).sum(-1)
     off = np.abs(total - 1.0) > tolerance
     if off.any():
         where = tuple(int(i) for i in np.argwhere(off)[0])
         raise ValueError(
-            f"log_probs{list(where)} sums to {total[where]:.4g} after exp: expected 1, a log_softmax over the last axis"
+            f"{name}{list(where)} sums to {total[where]:.4g} after exp: expected 1, a log_softmax over the last axis"
         )

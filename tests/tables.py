@@ -66,6 +66,7 @@ ACQUISITIONS = {
     "information_density": Method("information_density(bald)", ("draws", "features")),
     "falcun": Method("falcun(4)", ("draws",)),
     "cdal": Method("cdal", ("draws",)),
+    "angle_diversity": Method("angle_diversity(entropy)", ("draws", "features")),
 }
 
 POSTERIORS = {

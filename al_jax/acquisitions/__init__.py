@@ -11,6 +11,7 @@ from al_jax.acquisitions.combinators.sum_of import sum_of
 from al_jax.acquisitions.combinators.switch import switch
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
+from al_jax.acquisitions.features.angle_diversity import angle_diversity
 from al_jax.acquisitions.features.cdal import cdal
 from al_jax.acquisitions.features.core_set import core_set
 from al_jax.acquisitions.features.falcun import falcun
@@ -36,6 +37,7 @@ from al_jax.acquisitions.top_k import stochastic_top_k, top_k
 __all__ = [
     "acquire",
     "aggregate",
+    "angle_diversity",
     "bald",
     "batchbald",
     "borda",

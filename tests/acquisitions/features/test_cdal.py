@@ -96,3 +96,15 @@ def test_labelled_predictions_must_fit():
             acquire(cdal(), log_probs, 2, None, np.zeros((N, 2)), np.zeros((2, 2)), labelled_log_probs=wrong)
     with pytest.raises(ValueError, match=r"labelled_log_probs.*sums to"):
         acquire(cdal(), log_probs, 2, labelled_log_probs=known + 1.0)
+
+
+@pytest.mark.parametrize("slot", [np.nan, 0.0, -1.0])
+def test_padding_of_the_labelled_buffer_has_no_influence(slot):
+    log_probs, known = pool(3, 2)
+    p, q = (jnp.asarray(np.log(np.exp(a).mean(1)), jnp.float32) for a in (log_probs, known))
+    padded = jnp.full((M, C), slot).at[2:4].set(p[:2]).at[:2].set(q)
+    buffer = Labelled(jnp.zeros((M, 1)), jnp.zeros(M, int), jnp.ones(M), jnp.zeros(M, int), jnp.asarray(2))
+    acquired = cdal().select(KEYS[0], Round(KEYS[0], None, Data(buffer), None, padded), p, jnp.ones(N, bool), B)
+    picks, distances = farthest_first(log_probs, known, np.ones(N, bool), B)
+    assert acquired.indices.tolist() == picks
+    np.testing.assert_allclose(acquired.scores, distances, rtol=1e-4)

@@ -140,8 +140,12 @@ class Reader:
             function = self.look_up(node.func.id, column)
             if not is_constructor(function):
                 raise self.error(f"{node.func.id} is a function of predictions: name it without brackets", column)
-            if not self.fits(result_of(function), want):
-                raise self.error(f"{node.func.id} makes {told(result_of(function))}; expected {told(want)}", column)
+            made, lift = result_of(function), None
+            if not self.fits(made, want):
+                if is_function_type(made) and self.fits(self.vocabulary.makes, want):
+                    lift = self.vocabulary.lift
+                if lift is None:
+                    raise self.error(f"{node.func.id} makes {told(made)}; expected {told(want)}", column)
             positional = [Place(arg, place.offset) for arg in node.args]
             keywords = []
             for keyword in node.keywords:
@@ -149,7 +153,8 @@ class Reader:
                     raise self.error("** is not allowed; expected name=value", column)
                 keywords.append((keyword.arg, Place(keyword.value, place.offset)))
             ends = column, place.offset + (node.end_col_offset or 0)
-            return self.call(function, node.func.id, positional, keywords, ends)
+            called = self.call(function, node.func.id, positional, keywords, ends)
+            return called if lift is None else Expression(called.text, lambda bound: lift(called.make(bound)))
         if isinstance(node, ast.Tuple | ast.List | ast.Dict):
             return self.collection(place, want)
         return self.literal(place, want)
@@ -180,6 +185,8 @@ class Reader:
 
     def fits(self, made: Any, want: Any) -> bool:
         """Whether something of type `made` may stand for `want`."""
+        if is_function_type(made):
+            return any(is_function_type(option) and not makes_networks(option) for option in options(want))
         return any(option is Any or (isinstance(option, type) and is_a(made, option)) for option in options(want))
 
     def literal(self, place: Place, want: Any) -> Expression:

@@ -17,7 +17,7 @@ import numpy as np
 
 from al_jax import acquisitions, data, likelihood, models, posteriors, training
 from al_jax.acquisitions import top_k
-from al_jax.annotations import is_constructor, result_of
+from al_jax.annotations import is_constructor, is_function_type, result_of
 from al_jax.data import Dataset
 from al_jax.expressions import Bound, Expression, Vocabulary, read
 from al_jax.training import Training
@@ -78,6 +78,8 @@ def belongs(thing: Any, kind: str, makes: Any) -> bool:
     if not is_constructor(thing):
         return kind == "acquisition"
     made = result_of(thing)
+    if is_function_type(made):
+        return kind == "acquisition"
     return inspect.isclass(made) and issubclass(made, makes)
 
 

@@ -1,14 +1,14 @@
 """Batch methods on plain arrays, beside scikit-activeml on the same arrays, in one run.
 
 N = 10 000 rows, D = 64 features, C = 10 classes, K = 10 draws, 100 labelled rows, b = 100. scikit-activeml's strategies
-are given features and, where they want a classifier, one that looks the mean probabilities up. Then (`--large`) N = 60 000
-and D = 512, al_jax alone, each method in a process of its own so that its peak memory can be read.
+are given features and, where they want a classifier, one that looks the mean probabilities up. Then (`--large`)
+N = 60 000 and D = 512, al_jax alone, each method in a process of its own so that its peak memory can be read.
 
 What to expect. A pick of farthest-first reads N D floats: 2.6 MB at the small size, 123 MB at the large one, a
 millisecond and some 15; a hundred picks 0.05 and 1.5 s. k-means has N D b multiply-adds an iteration, 0.13 and 6 GFLOP,
 25 iterations at most. Methods that cover the pool compare all rows with all: 13 GFLOP and 3.7 TFLOP, a second and a
-minute or two. scikit-activeml computes distances by scikit-learn, whole [N, N] matrices for ProbCover and MaxHerding, in
-float64, and k-means from scratch.
+minute or two. scikit-activeml computes distances by scikit-learn, whole [N, N] matrices for ProbCover and MaxHerding,
+in float64, and k-means from scratch.
 """
 
 import dataclasses

@@ -65,6 +65,25 @@ ACQUISITIONS = {
     "batchbald": Method("batchbald(27)", ("draws",)),
     "epig": Method("epig(4)", ("draws", "memory of the pool")),
     "prefilter": Method("prefilter(entropy, 10, core_set)", ("features", "labelled features")),
+    "mixture": Method(
+        "mixture(bald, core_set, random, shares=(0.5, 0.3, 0.2))", ("draws", "features", "labelled features")
+    ),
+    "switch": Method("switch(3, epig(4), core_set)", ("draws", "features", "labelled features", "memory of the pool")),
+    "switch early": Method("switch(4, bald, batchbald(27))", ("draws",)),
+    "borda": Method("borda(bald, entropy, epig(4))", ("draws", "memory of the pool")),
+    "sum_of": Method("sum_of(bald, margin, weights=(1.0, 0.5))", ("draws",)),
+    "subset": Method("subset(core_set, 10)", ("features", "labelled features")),
+    "per_class_quota": Method("per_class_quota(bald)", ("draws",)),
+    "per_class_quota batches": Method("per_class_quota(core_set)", ("draws", "features", "labelled features")),
+    "aggregate": Method("aggregate(bald, by='max')", ("draws",)),
+    "multi_label": Method("prefilter(multi_label(entropy), 10, top_k(multi_label(bald)))", ("draws",)),
+    "egl": Method("egl", ("draws", "features")),
+    "gradient_norm": Method("gradient_norm('entropy', bias=True)", ("draws", "features")),
+    "deepfool": Method("deepfool(10)", ("point",)),
+    "information_density": Method("information_density(bald)", ("draws", "features")),
+    "falcun": Method("falcun(4)", ("draws",)),
+    "cdal": Method("cdal", ("draws", "labelled draws")),
+    "angle_diversity": Method("angle_diversity(entropy)", ("draws", "features")),
 }
 
 POSTERIORS = {

@@ -19,6 +19,10 @@ CANONICAL = [
     ("acquisition", "batchbald(num_configurations=1_000)", "batchbald(num_configurations=1000)"),
     ("acquisition", "stochastic_top_k(bald, 'power', coldness=2)", "stochastic_top_k(bald, coldness=2.0)"),
     ("acquisition", "epig(100)", "epig(targets=100)"),
+    ("acquisition", "mixture(bald, random(), shares=[.8, 0.2])", "mixture(bald, random, shares=(0.8, 0.2))"),
+    ("acquisition", "aggregate(bald, 'max')", "aggregate(bald, by='max')"),
+    ("acquisition", "prefilter(aggregate(bald), 9, multi_label(entropy))", "prefilter(aggregate(bald), 9, "
+     "multi_label(entropy))"),
     ("data", "repeated(mnist, 3, noise=1e-1)", "repeated(mnist)"),
     ("data", 'tfds("emnist/balanced")', "tfds('emnist/balanced')"),
     ("data", "with_initial(digits, [3, 1])", "with_initial(digits, (3, 1))"),
@@ -50,6 +54,7 @@ def test_a_parameter_that_the_data_would_give_is_never_left_out():
 
 def test_equal_texts_are_the_object_that_python_makes():
     assert vocabulary.acquisition("bald") is aq.top_k(aq.bald)
+    assert vocabulary.acquisition("aggregate(bald)") is aq.top_k(aq.aggregate(aq.bald))
     assert vocabulary.acquisition("prefilter(bald, 9, core_set())") is aq.prefilter(aq.bald, 9, aq.core_set())
     made = vocabulary.expression("training", "adam(1e-2), steps=7, early_stopping(2, every=7)").make({})
     assert (made.steps, made.patience, made.evaluate_every, made.minibatch_size) == (7, 2, 7, 32)
@@ -87,6 +92,8 @@ WRONG = [
     ("acquisition", "prefilter(bald, 5, core_set(), 6)", "column 32 4 arguments are too many"),
     ("acquisition", "prefilter(bald, 5, acquisition=bald, m=5)", "m is given twice"),
     ("acquisition", "stochastic_top_k(bald, kind='pow')", "'pow' where 'power' or 'softmax' or 'softrank' was"),
+    ("acquisition", "aggregate(random)", "random makes an Acquisition; expected a score such as bald"),
+    ("acquisition", "aggregate(random())", "random makes an Acquisition; expected a score such as bald"),
     ("acquisition", "stochastic_top_k(bald, coldness=1e999)", "the number is too large; expected a finite one"),
     ("acquisition", "stochastic_top_k(bald, coldness=-1e999)", "the number is too large; expected a finite one"),
     ("acquisition", "stochastic_top_k(bald, coldness=nan)", "'nan' is unknown"),

@@ -1,12 +1,24 @@
 """Acquisition functions: pointwise scores, the combinators that lift them, and methods that choose whole batches."""
 
 from al_jax.acquisitions.acquire import acquire
+from al_jax.acquisitions.combinators.aggregate import aggregate
+from al_jax.acquisitions.combinators.borda import borda
+from al_jax.acquisitions.combinators.mixture import mixture
+from al_jax.acquisitions.combinators.multi_label import multi_label
+from al_jax.acquisitions.combinators.per_class_quota import per_class_quota
+from al_jax.acquisitions.combinators.subset import subset
+from al_jax.acquisitions.combinators.sum_of import sum_of
+from al_jax.acquisitions.combinators.switch import switch
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
+from al_jax.acquisitions.features.angle_diversity import angle_diversity
+from al_jax.acquisitions.features.cdal import cdal
 from al_jax.acquisitions.features.clue import clue
 from al_jax.acquisitions.features.cluster_margin import cluster_margin
 from al_jax.acquisitions.features.core_set import core_set
+from al_jax.acquisitions.features.falcun import falcun
 from al_jax.acquisitions.features.farthest_first import farthest_first
+from al_jax.acquisitions.features.information_density import information_density
 from al_jax.acquisitions.features.k_means import k_means
 from al_jax.acquisitions.features.max_herding import max_herding
 from al_jax.acquisitions.features.prob_cover import prob_cover
@@ -15,9 +27,12 @@ from al_jax.acquisitions.features.typiclust import typiclust
 from al_jax.acquisitions.features.u_herding import u_herding
 from al_jax.acquisitions.features.weighted_k_means import weighted_k_means
 from al_jax.acquisitions.gradients.badge import badge
+from al_jax.acquisitions.gradients.egl import egl
+from al_jax.acquisitions.gradients.gradient_norm import gradient_norm
 from al_jax.acquisitions.gradients.kernel_kmeans_plus_plus import kernel_kmeans_plus_plus
 from al_jax.acquisitions.gradients.lcmd import lcmd
 from al_jax.acquisitions.gradients.max_det import max_det
+from al_jax.acquisitions.inputs.deepfool import deepfool
 from al_jax.acquisitions.prefilter import prefilter
 from al_jax.acquisitions.random import random
 from al_jax.acquisitions.regression import gaussian_bald, gaussian_information_gain, variance
@@ -35,17 +50,26 @@ from al_jax.acquisitions.top_k import stochastic_top_k, top_k
 
 __all__ = [
     "acquire",
+    "aggregate",
+    "angle_diversity",
     "badge",
     "bald",
     "batchbald",
+    "borda",
+    "cdal",
     "clue",
     "cluster_margin",
     "core_set",
+    "deepfool",
+    "egl",
     "entropy",
     "epig",
+    "falcun",
     "farthest_first",
     "gaussian_bald",
     "gaussian_information_gain",
+    "gradient_norm",
+    "information_density",
     "k_means",
     "kernel_kmeans_plus_plus",
     "lcmd",
@@ -55,11 +79,17 @@ __all__ = [
     "max_herding",
     "mean_kl",
     "mean_std",
+    "mixture",
+    "multi_label",
+    "per_class_quota",
     "prefilter",
     "prob_cover",
     "random",
     "stochastic_top_k",
+    "subset",
     "suggestive",
+    "sum_of",
+    "switch",
     "top_k",
     "typiclust",
     "u_herding",

@@ -104,11 +104,12 @@ class Gaussian(NamedTuple):
     """A factorised Gaussian over one parameter array, std = softplus(rho)."""
 
     mean: Float[Array, "..."]
-    rho: Float[Array, "..."]
+    rho: Float[Array, "..."] | None  # None in a draw, which has no deviation
 
     @property
     def std(self) -> Float[Array, "..."]:
         """Standard deviation, same shape as `mean`."""
+        assert self.rho is not None
         return jax.nn.softplus(self.rho)
 
 

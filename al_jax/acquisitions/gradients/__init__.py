@@ -1,1 +1,1 @@
-"""Methods that look at the last layer's loss gradients."""
+"""Methods that look at gradients of the loss, mostly of the last layer, where they have a closed form."""

@@ -87,7 +87,7 @@ def facility_location(
     gains = jax.lax.fori_loop(0, -(-available.sum() // size), first, jnp.zeros(n))
     start = Coverage(cover, gains, jnp.ones(n, bool)), available
 
-    def values(state: tuple[Coverage, Array]) -> Array:
+    def values(state: tuple[Coverage, Array], _: Array) -> Array:
         coverage, _ = state
         return jnp.where(coverage.fresh, coverage.gains, LOWEST)
 

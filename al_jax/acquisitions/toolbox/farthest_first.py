@@ -1,7 +1,5 @@
 """The selector that takes the row farthest from all chosen ones, and D^2 sampling, which takes it at random."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -23,7 +21,7 @@ def farthest_first(rows: Factors, nearest: Float[Array, " n"], available: Bool[A
     def updated(nearest: Array, row: Array) -> Array:
         return jnp.minimum(nearest, squared_distances_to(rows, norms, row))
 
-    return pick_one_by_one(nearest, lambda nearest: nearest, updated, available, batch_size)
+    return pick_one_by_one(nearest, lambda nearest, _: nearest, updated, available, batch_size)
 
 
 def kmeans_plus_plus(
@@ -42,20 +40,16 @@ def kmeans_plus_plus(
 
     norms = squared_norms(rows)
 
-    def noisy(state: Any) -> Array:
-        nearest, count, _ = state
+    def noisy(state: tuple[Array, Array], _: Array) -> tuple[Array, Array]:
+        nearest, count = state
         # All that is infinitely far is equally far; Gumbel noise on the logarithms samples in proportion.
         logs = jnp.where(jnp.isposinf(nearest), 200.0, jnp.where(nearest > 0, jnp.log(nearest), -200.0))
         if weights is not None:
             logs += jnp.log(jnp.maximum(weights, 1e-38))
-        return logs + jax.random.gumbel(jax.random.fold_in(key, count), nearest.shape)
+        return logs + jax.random.gumbel(jax.random.fold_in(key, count), nearest.shape), nearest
 
-    def updated(state: Any, row: Array) -> Any:
-        nearest, count, distances = state
-        closer = jnp.minimum(nearest, squared_distances_to(rows, norms, row))
-        return closer, count + 1, distances.at[count].set(nearest[row])
+    def updated(state: tuple[Array, Array], row: Array) -> tuple[Array, Array]:
+        nearest, count = state
+        return jnp.minimum(nearest, squared_distances_to(rows, norms, row)), count + 1
 
-    start = nearest, jnp.zeros((), jnp.int32), jnp.zeros(batch_size)
-    picked = pick_one_by_one(start, noisy, updated, available, batch_size)
-    nearest, _, distances = picked.state
-    return picked._replace(values=jnp.where(available[picked.positions], distances, -jnp.inf), state=nearest)
+    return pick_one_by_one((nearest, jnp.zeros((), jnp.int32)), noisy, updated, available, batch_size)

@@ -24,25 +24,27 @@ class Picked(NamedTuple):
 
 def pick_one_by_one(
     state: Any,
-    values: Callable[[Any], Float[Array, " n"]],
+    values: Callable[[Any, Bool[Array, " n"]], Any],
     updated: Callable[[Any, Array], Any],
     available: Bool[Array, " n"],
     batch_size: int,
 ) -> Picked:
-    """Take the available row of the highest `values(state)` and go on with `updated(state, row)`, `batch_size` times.
+    """Take the free row of the highest `values(state, free)` and go on with `updated(state, row)`, `batch_size` times.
 
-    The first of equals is taken: give rows in a random order (`shuffled`). When no row is available any more the others
-    follow. ValueError unless `batch_size` is 1 to n.
+    Free rows are available and not taken yet. `values` may return two arrays, what is maximised and what is told of the
+    picks. The first of equals is taken: give rows in a random order (`shuffled`). When no row is available any more the
+    others follow. ValueError unless `batch_size` is 1 to n.
     """
     check_batch_size(batch_size, len(available))
 
     def one(carry: tuple[Any, Array, Array], _: None) -> tuple[Any, tuple[Array, Array]]:
         state, free, taken = carry
-        now = values(state)
+        found = values(state, free)
+        now, told = found if isinstance(found, tuple) else (found, found)
         level = jnp.where(free, jnp.maximum(jnp.where(jnp.isnan(now), LOWEST, now), LOWEST), 1.1 * LOWEST)
         row = jnp.argmax(jnp.where(taken, -jnp.inf, level))
-        told = jnp.where(free[row], now[row], -jnp.inf)
-        return (updated(state, row), free.at[row].set(False), taken.at[row].set(True)), (row, told)
+        score = jnp.where(free[row] & ~jnp.isnan(told[row]), told[row], -jnp.inf)
+        return (updated(state, row), free.at[row].set(False), taken.at[row].set(True)), (row, score)
 
     start = state, available, jnp.zeros(len(available), bool)
     (state, _, _), (positions, told) = jax.lax.scan(one, start, length=batch_size)

@@ -92,7 +92,7 @@ def nearest_to_centres(
     """
     order = jnp.argsort(~clusters.used, stable=True)
 
-    def values(count: Array) -> Array:
+    def values(count: Array, _: Array) -> Array:
         centre = clusters.centres[order[count]]
         return -jnp.sqrt(jnp.sum(jnp.square(rows - centre), axis=1))
 

@@ -35,7 +35,7 @@ def largest_cluster_maximum_distance(
     size = num_known + batch_size
     norms = squared_norms(rows)
 
-    def values(state: Owned) -> Array:
+    def values(state: Owned, free: Array) -> Array:
         none = jnp.isposinf(state.squared)
         sums = jax.ops.segment_sum(jnp.where(available & ~none, state.squared, 0.0), state.centre, size)
         # A chosen row is its own centre at distance 0, so that clusters of chosen rows have size 0.

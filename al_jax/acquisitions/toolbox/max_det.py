@@ -50,4 +50,4 @@ def max_det(
         return Residuals(left, state.columns.at[state.added].set(column), state.added + 1)
 
     start = Residuals(variances, jnp.zeros((batch_size, n)), jnp.zeros((), jnp.int32))
-    return pick_one_by_one(start, lambda state: state.variances, updated, available, batch_size)
+    return pick_one_by_one(start, lambda state, _: state.variances, updated, available, batch_size)

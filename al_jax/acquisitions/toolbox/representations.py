@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from al_jax.acquisitions.toolbox.reading import features_of
 from al_jax.information import log_marginal
 from al_jax.pool import scored
 from al_jax.types import Inputs, PRNGKey, Round, ScoreFn
@@ -18,12 +19,7 @@ Name: TypeAlias = Literal["features", "probabilities", "gradients", "draws"]
 
 def features(predictions: Any) -> Factors:
     """The network's features `[n, D]`; ValueError when it names none."""
-    if predictions.features is None:
-        raise ValueError(
-            "the acquisition needs `features`, and there are none: the network must name them by "
-            "self.sow('intermediates', 'features', h)"
-        )
-    return (predictions.features,)
+    return (features_of(predictions, "the acquisition"),)
 
 
 def mean_probabilities(predictions: Any) -> Float[Array, "n C"]:

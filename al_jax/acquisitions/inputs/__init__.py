@@ -1,0 +1,1 @@
+"""Methods that look at how predictions change with the inputs."""

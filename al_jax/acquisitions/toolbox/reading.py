@@ -1,0 +1,25 @@
+"""What methods read of predictions, or an error that says what is missing."""
+
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from al_jax.information import log_marginal
+
+
+def features_of(predictions: Any, method: str) -> Float[Array, "n D"]:
+    """`predictions.features`; ValueError when the network names none."""
+    if predictions.features is None:
+        raise ValueError(
+            f"{method} needs `features`, and there are none: the network must name them by "
+            "self.sow('intermediates', 'features', h)"
+        )
+    return predictions.features
+
+
+def marginal_of(predictions: Any, method: str) -> Float[Array, "n C"]:
+    """log p, the mean over samples; ValueError where rows have more than one label."""
+    log_probs = predictions.log_probs
+    if log_probs.ndim != 3:
+        raise ValueError(f"log_probs has shape {log_probs.shape}: {method} expects [n, K, C], one label a row")
+    return log_marginal(log_probs)

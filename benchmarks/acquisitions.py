@@ -143,13 +143,10 @@ def theirs(name: str) -> dict[str, Any]:
             return p[-len(X) :]
 
     options: dict[str, Any] = {
-        "ProbCover": {"deltas": 8.0},
-        "MaxHerding": {"similarity_params": {"gamma": 1 / 64}},
+        "ProbCover": {"deltas": [8.0], "n_classes": CLASSES},
+        "MaxHerding": {"normalize_samples": False, "metric_dict": {"gamma": 1 / 64}},
     }.get(name, {})
-    try:
-        strategy = getattr(strategies, name)(random_state=0, **options)
-    except TypeError:
-        strategy = getattr(strategies, name)(random_state=0)
+    strategy = getattr(strategies, name)(random_state=0, **options)
     arguments: dict[str, Any] = {"X": X, "y": y, "batch_size": BATCH}
     if name == "Badge":
         arguments |= {"clf": LookedUp(classes=range(CLASSES)), "fit_clf": True}

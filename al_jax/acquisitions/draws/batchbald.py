@@ -21,7 +21,7 @@ GROUPS, GROUPED_CANDIDATES = 512, 128
 SATURATED = 0.95
 """Of log K: no batch can carry more than log K nats with K posterior samples."""
 TOLERANCE = 1e-5
-"""Nats by which float32 may put a gain above its bound from the pick before."""
+"""Nats by which float32 may put a gain above its bound from the pick before; bounds below it are as good as 0."""
 
 
 class Configurations(NamedTuple):
@@ -176,12 +176,13 @@ def batchbald(
 
     `Acquired.scores` are the cumulative I(y_1..y_i; w) in the order of the picks. A row's gain given the picks so far:
 
-        I(y; w | y_1..y_i) = E_m H[y | m] - E_w H[y | w],    p(y | m) = sum_k p(w_k | m) p(y | w_k),
+        I(y; w | y_1..y_i) = E_m (H[y | m] - sum_k p(w_k | m) H[y | w_k]),    p(y | m) = sum_k p(w_k | m) p(y | w_k),
 
-    the mean over configurations m of the picks' labels. Its terms are bounded by log C, whatever the number of picks,
-    and nothing underflows, because p(w_k | m) is a softmax. It is exact while all possible configurations number at
-    most `num_configurations`, and unbiased after that: the heaviest are kept exactly and the rest sampled, the same for
-    all rows (common random numbers; see `extend`).
+    the mean over configurations m of the picks' labels. Its terms are what y tells of w once m is known: never
+    negative, at most what is left to know, and nothing underflows, because p(w_k | m) is a softmax. (With the weights
+    1/K of all samples in the place of p(w_k | m), which has the same mean, the sum of a saturated batch would exceed
+    log K.) It is exact while all possible configurations number at most `num_configurations`, and unbiased after that:
+    the heaviest are kept exactly and the rest sampled, the same for all rows (common random numbers; see `extend`).
 
     Args:
       num_configurations: M; time grows with M K C for each row whose gain is computed.
@@ -214,7 +215,7 @@ def batchbald(
         check_batch_size(batch_size, size)
         tie_key, fallback_key, extend_key = jax.random.split(key, 3)
         order = jnp.argsort(jax.random.permutation(tie_key, size))  # argmax takes the first of equals: a random one
-        expected = jnp.mean(entropy(summary), axis=1)
+        of_samples = entropy(summary)  # H[y | w_k], [N, K]
         bald = mutual_information(summary)
         limit = jnp.log(num_samples)
         noise = jax.random.gumbel(fallback_key, (size,))
@@ -238,7 +239,8 @@ def batchbald(
             def promising(state: tuple[Array, Array, Array]) -> Array:
                 done, _, highest = state
                 bound = bounds[descending[jnp.minimum(done, size - 1)]]
-                return (done < size) & (bound > -jnp.inf) & (bound + TOLERANCE >= highest)
+                worth = bound > (TOLERANCE if lazy else -jnp.inf)
+                return (done < size) & worth & (bound + TOLERANCE >= highest)
 
             def look(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
                 done, values, highest = state
@@ -257,13 +259,18 @@ def batchbald(
             configurations = extend(jax.random.fold_in(extend_key, step), configurations, summary[last], step)
             beliefs = posterior_weights(configurations)
             groups, weights = grouped(beliefs, configurations)
+            # Sampled configurations believe in the samples a little more or less than 1/K; by the same the gains err.
+            believed = jnp.matmul(configurations.weights, beliefs, precision="highest")
+
+            def noise_of(rows: Array) -> Array:
+                return jnp.matmul(of_samples[rows], believed, precision="highest")
 
             def gain_of(rows: Array) -> Array:
-                return mean_conditional_entropy(beliefs, configurations, summary[rows]) - expected[rows]
+                return mean_conditional_entropy(beliefs, configurations, summary[rows]) - noise_of(rows)
 
             def bound_of(rows: Array) -> Array:
                 entropies = conditional_entropies(groups, summary[rows])
-                return jnp.minimum(bounds[rows], jnp.matmul(weights, entropies, precision="highest") - expected[rows])
+                return jnp.minimum(bounds[rows], jnp.matmul(weights, entropies, precision="highest") - noise_of(rows))
 
             saturated = stop_when_saturated & (total > SATURATED * limit)
             highest = jnp.where(saturated, jnp.inf, -jnp.inf)  # inf: look at none
@@ -275,9 +282,10 @@ def batchbald(
             gains, done = search(gain_of, gains, highest, CANDIDATES, raising=lazy)
             open_rows = available & ~chosen
             row = best(jnp.where(saturated, random, gains), open_rows, chosen)
-            entropies = conditional_entropies(beliefs, summary[row][None])[:, 0]
-            gain = jnp.matmul(configurations.weights, entropies, precision="highest") - expected[row]
-            error = error + standard_error(configurations, entropies)
+            told = conditional_entropies(beliefs, summary[row][None])[:, 0]
+            told -= jnp.matmul(beliefs, of_samples[row], precision="highest")  # I(y; w | m) of every configuration
+            gain = jnp.matmul(configurations.weights, told, precision="highest")
+            error = error + standard_error(configurations, told)
             total, chosen = total + gain, chosen.at[row].set(True)
             score = jnp.where(open_rows[row], total, -jnp.inf)
             carry = configurations, gains.at[row].set(-jnp.inf), chosen, row, total, error

@@ -176,6 +176,26 @@ def test_when_sampled_it_is_unbiased_within_its_stated_standard_error():
     assert np.all(np.abs(scores - exact) < 4 * errors)
 
 
+@pytest.mark.parametrize("spread", [0.3, 2.0, 4.0, 8.0])
+def test_no_saturated_batch_tells_more_than_log_k(spread):
+    """Greedy picks seek out the error: with the samples' prior weights it was 4.23 of 3.91 nats, on average over keys."""
+    log_probs = jnp.asarray(table(100, 50, 4, spread))
+    select = jax.jit(jax.vmap(lambda key: batchbald(500).select(key, None, log_probs, jnp.ones(100, bool), 20)))
+    acquired = select(jax.random.split(KEY, 6))
+    scores, errors = np.asarray(acquired.scores), np.asarray(acquired.info["standard_error"])
+    assert (scores <= np.log(50) + 4 * errors + 1e-4).all()
+    assert scores[:, -1].mean() < np.log(50) + 1e-3
+    assert scores[:, -1].std() < errors[:, -1].mean() + 1e-4, "the stated error is an upper bound"
+
+
+def test_the_search_stays_lazy_when_there_is_nothing_left_to_gain():
+    certain = np.full((400, 20, 3), -np.inf, np.float32)
+    certain[np.arange(400)[:, None], np.arange(20), np.random.default_rng(0).integers(3, size=(400, 20))] = 0.0
+    acquired = acquire(batchbald(200), certain, 12)
+    assert acquired.scores[-1] == pytest.approx(np.log(20), abs=1e-4), "the samples are told apart"
+    assert acquired.info["evaluated"][-4:].max() < 0.3
+
+
 def sampled(key, log_probs, capacity):
     def step(configurations, row_and_step):
         row, number = row_and_step

@@ -178,7 +178,7 @@ def test_when_sampled_it_is_unbiased_within_its_stated_standard_error():
 
 @pytest.mark.parametrize("spread", [0.3, 2.0, 4.0, 8.0])
 def test_no_saturated_batch_tells_more_than_log_k(spread):
-    """Greedy picks seek out the error: with the samples' prior weights it was 4.23 of 3.91 nats, on average over keys."""
+    """Greedy picks seek out the error: with weights 1 / K for all samples it was 4.23 of 3.91 nats, on average."""
     log_probs = jnp.asarray(table(100, 50, 4, spread))
     select = jax.jit(jax.vmap(lambda key: batchbald(500).select(key, None, log_probs, jnp.ones(100, bool), 20)))
     acquired = select(jax.random.split(KEY, 6))

@@ -63,6 +63,10 @@ ACQUISITIONS = {
     "lcmd": Method("lcmd", ("draws", "features", "labelled draws", "labelled features")),
     "max_det": Method("max_det('probabilities')", ("draws", "labelled draws")),
     "batchbald": Method("batchbald(27)", ("draws",)),
+    "core_log": Method("core_log(4)", ("draws", "memory of the pool")),
+    "core_mse": Method("core_mse(4)", ("draws", "memory of the pool")),
+    "eer": Method("eer(4)", ("draws", "memory of the pool")),
+    "emoc": Method("emoc(4)", ("draws", "memory of the pool")),
     "epig": Method("epig(4)", ("draws", "memory of the pool")),
     "prefilter": Method("prefilter(entropy, 10, core_set)", ("features", "labelled features")),
     "mixture": Method(

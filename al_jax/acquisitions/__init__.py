@@ -11,6 +11,7 @@ from al_jax.acquisitions.combinators.sum_of import sum_of
 from al_jax.acquisitions.combinators.switch import switch
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
+from al_jax.acquisitions.draws.expected_change import core_log, core_mse, eer, emoc
 from al_jax.acquisitions.features.angle_diversity import angle_diversity
 from al_jax.acquisitions.features.cdal import cdal
 from al_jax.acquisitions.features.clue import clue
@@ -59,9 +60,13 @@ __all__ = [
     "cdal",
     "clue",
     "cluster_margin",
+    "core_log",
+    "core_mse",
     "core_set",
     "deepfool",
+    "eer",
     "egl",
+    "emoc",
     "entropy",
     "epig",
     "falcun",

@@ -20,7 +20,7 @@ from experiments.runner import console
 
 METHODS = (
     *("random", "entropy", "least_confidence", "margin", "mean_std", "variation_ratio", "vote_entropy", "bald"),
-    *("stochastic_top_k(bald)", "batchbald(1000)", "epig(200)", "eer(200)", "emoc(200)", "core_mse(200)"),
+    *("stochastic_top_k(bald)", "batchbald(1000)", "acs_fw", "epig(200)", "eer(200)", "emoc(200)", "core_mse(200)"),
     *("egl", "gradient_norm", "badge", "kernel_kmeans_plus_plus", "lcmd", "max_det", "farthest_first('gradients')"),
     *("core_set", "k_means", "weighted_k_means", "clue", "cluster_margin", "typiclust", "prob_cover", "max_herding"),
     *("u_herding(entropy)", "suggestive(entropy, 200)", "information_density(entropy)", "falcun", "cdal"),

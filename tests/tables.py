@@ -62,6 +62,7 @@ ACQUISITIONS = {
     "kernel_kmeans_plus_plus": Method("kernel_kmeans_plus_plus('draws')", ("draws", "labelled draws")),
     "lcmd": Method("lcmd", ("draws", "features", "labelled draws", "labelled features")),
     "max_det": Method("max_det('probabilities')", ("draws", "labelled draws")),
+    "acs_fw": Method("acs_fw", ("draws",)),
     "batchbald": Method("batchbald(27)", ("draws",)),
     "core_log": Method("core_log(4)", ("draws", "memory of the pool")),
     "core_mse": Method("core_mse(4)", ("draws", "memory of the pool")),

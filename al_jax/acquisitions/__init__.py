@@ -9,6 +9,7 @@ from al_jax.acquisitions.combinators.per_class_quota import per_class_quota
 from al_jax.acquisitions.combinators.subset import subset
 from al_jax.acquisitions.combinators.sum_of import sum_of
 from al_jax.acquisitions.combinators.switch import switch
+from al_jax.acquisitions.draws.acs_fw import acs_fw
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
 from al_jax.acquisitions.draws.expected_change import core_log, core_mse, eer, emoc
@@ -51,6 +52,7 @@ from al_jax.acquisitions.top_k import stochastic_top_k, top_k
 
 __all__ = [
     "acquire",
+    "acs_fw",
     "aggregate",
     "angle_diversity",
     "badge",

@@ -48,6 +48,7 @@ ACQUISITIONS = {
     "farthest_first": Method(
         "farthest_first('gradients')", ("draws", "features", "labelled draws", "labelled features")
     ),
+    "k_dpp": Method("k_dpp", ("draws", "features")),
     "k_means": Method("k_means", ("features",)),
     "weighted_k_means": Method("weighted_k_means(factor=2)", ("draws", "features")),
     "clue": Method("clue", ("draws", "features")),

@@ -21,6 +21,7 @@ from al_jax.acquisitions.features.core_set import core_set
 from al_jax.acquisitions.features.falcun import falcun
 from al_jax.acquisitions.features.farthest_first import farthest_first
 from al_jax.acquisitions.features.information_density import information_density
+from al_jax.acquisitions.features.k_dpp import k_dpp
 from al_jax.acquisitions.features.k_means import k_means
 from al_jax.acquisitions.features.max_herding import max_herding
 from al_jax.acquisitions.features.prob_cover import prob_cover
@@ -77,6 +78,7 @@ __all__ = [
     "gaussian_information_gain",
     "gradient_norm",
     "information_density",
+    "k_dpp",
     "k_means",
     "kernel_kmeans_plus_plus",
     "lcmd",

@@ -132,14 +132,14 @@ def core_set_scale(small: bool, **_: Any) -> dict[str, Any]:
     """Core-set in a wide feature space: 2 N D FLOPs and N D floats read a pick."""
     rows, width, size = (500, 16, 5) if small else (1_000_000, 512, 100)
     features = jax.random.normal(KEY, (rows, width))
-    summary, select = features, core_set().select
+    summary, select = (features,), core_set().select
     labelled = Labelled(features[:4], jnp.zeros(4), jnp.ones(4), jnp.arange(4), jnp.asarray(4))
 
-    def choose(summary: jax.Array, context: jax.Array) -> jax.Array:
+    def choose(summary: Any, context: Any) -> jax.Array:
         round = Round(KEY, lambda x: None, Data(labelled), None, context)
         return select(KEY, round, summary, jnp.ones(rows, bool), size).indices
 
-    seconds, compiling = timed(choose, summary, features[:4], repeats=2)
+    seconds, compiling = timed(choose, summary, (features[:4],), repeats=2)
     moved = 4.0 * rows * width * size
     found = {"rows": rows, "width": width, "batch": size, "seconds": seconds, "compile s": compiling}
     limit = peak("bytes")

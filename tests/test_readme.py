@@ -38,5 +38,5 @@ def test_every_command_of_the_command_line_can_be_read(command):
 
 
 def test_there_are_examples():
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     assert len(COMMANDS) >= 9

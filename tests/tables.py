@@ -56,7 +56,7 @@ ACQUISITIONS = {
     "max_herding": Method("max_herding", ("features", "labelled features")),
     "u_herding": Method("u_herding(entropy)", ("draws", "features", "labelled features")),
     "prob_cover": Method("prob_cover(clusters=3)", ("features", "labelled features")),
-    "suggestive": Method("suggestive(entropy, 9)", ("draws", "features")),
+    "suggestive": Method("suggestive(entropy, 30)", ("draws", "features")),
     "typiclust": Method("typiclust", ("features", "labelled features")),
     "badge": Method("badge", ("draws", "features")),
     "badge uniform": Method("badge('uniform')", ("draws", "features")),

@@ -284,7 +284,7 @@ for mode, block, acquisition, subset in campaigns[jax.local_device_count()]:
     if acquisition is part:  # and with a number of every row that depends on the whole pool
         chosen_acquisition = chosen_acquisition._replace(
             init=lambda key, pool: pool.inputs.astype("float32").mean((1, 2, 3)),
-            summarise=lambda round, x, rows: round.functions(x).features * round.memory[rows][:, None],
+            summarise=lambda round, x, rows: (round.functions(x).features * round.memory[rows][:, None],),
         )
     done = campaign.run(built.posterior, chosen_acquisition, built.dataset, settings)
     tables[name] = [done.acquired.to_csv(index=False), done.rounds.drop(columns="seconds").to_csv(index=False)]

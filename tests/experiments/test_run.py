@@ -269,7 +269,9 @@ def test_a_bad_input_ends_in_one_line_and_exit_code_2_and_leaves_no_folder(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     code, out, err = finish(start(environment, tmp_path / "results", "--acquisition", "bold"))
-    assert re.fullmatch(r"error: acquisition='bold': at column 1 'bold' is unknown: did you mean 'bald'\?[^\n]*\n", err)
+    assert re.fullmatch(
+        r"error: acquisition='bold': at column 1 'bold' is unknown: did you mean 'bald' or 'borda'\?[^\n]*\n", err
+    )
     assert out == ""
     assert code == 2
     assert not (tmp_path / "results").exists()
@@ -278,7 +280,10 @@ def test_a_bad_input_ends_in_one_line_and_exit_code_2_and_leaves_no_folder(
 # bad inputs: argument, value and expectation, before any work
 
 BAD = [
-    ({"acquisition": "bold"}, r"^acquisition='bold': at column 1 'bold' is unknown: did you mean 'bald'\? known: bald"),
+    (
+        {"acquisition": "bold"},
+        r"^acquisition='bold': at column 1 'bold' is unknown: did you mean 'bald' or 'borda'\? known: acs_fw",
+    ),
     ({"posterior": "mcdropout"}, r"^posterior='mcdropout': .* did you mean 'mc_dropout'\? known: .*point"),
     ({"acquisition": "prefilter(entrpy, 50, bald)"}, r"at column 11 'entrpy' is unknown: did you mean 'entropy'"),
     ({"acquisition": "stochastic_top_k(core_set)"}, r"at column 18 core_set makes an Acquisition; expected a score"),
@@ -369,20 +374,20 @@ def test_a_bad_input_is_one_clear_line_before_any_work(fields: dict[str, Any], m
 # the same from the whole program: one line, exit code 2, no folder
 
 COMMANDS = [
-    (("--acquisition", "__import__('os')"), r"acquisition=.* at column 1 '__import__' is unknown; known: bald"),
+    (("--acquisition", "__import__('os')"), r"acquisition=.* at column 1 '__import__' is unknown; known: acs_fw"),
     (("--acquisition", "bald.__class__"), r"at column 1 an attribute is not allowed; expected an Acquisition"),
     (("--acquisition", "lambda x: x"), r"at column 1 a lambda is not allowed; expected an Acquisition"),
     (("--acquisition", "(" * 10_000), r"10000 characters; expected at most 4000"),
     (("--acquisition", "(" * 21 + ")" * 21), r"at column 21 more than 20 brackets within brackets"),
     (("--acquisition", "b\u0430ld"), r"at column 2 the character '\u0430' is no ASCII; expected names of letters a-z"),
-    (("--acquisition", ""), r"acquisition='': empty; expected for example 'bald'"),
+    (("--acquisition", ""), r"acquisition='': empty; expected for example 'acs_fw'"),
     (("--acquisition", "bald, entropy"), r"a tuple where an Acquisition was expected"),
-    (("--acquisition", "bald entropy"), r"at column 6 invalid syntax; expected an expression such as 'bald'"),
+    (("--acquisition", "bald entropy"), r"at column 6 invalid syntax; expected an expression such as 'acs_fw'"),
     (("--acquisition", "prefilter(bald, '5', core_set)"), r"at column 17 '5' where a whole number was expected"),
     (("--acquisition", "prefilter(bald, 5)"), r"acquisition is missing; expected prefilter\(score, m, acquisition\)"),
     (("--acquisition", "core_set(1)"), r"1 arguments are too many; expected core_set\(\)"),
     (("--acquisition", "stochastic_top_k(bald, coldness=1e999)"), r"the number is too large; expected a finite one"),
-    (("--acquisition", "stochastic_top_k(bald, coldness=nan)"), r"at column 33 'nan' is unknown; known: bald"),
+    (("--acquisition", "stochastic_top_k(bald, coldness=nan)"), r"at column 33 'nan' is unknown; known: acs_fw"),
     (("--acquisition", "mc_dropout"), r"'mc_dropout' is unknown"),
     (
         ("--acquisition", "batchbald", "--posterior", "mc_dropout_fresh_masks"),
@@ -525,6 +530,10 @@ def test_every_acquisition_of_a_regression_is_built(name: str) -> None:
 @pytest.mark.parametrize("name", [*SCORES, *ACQUISITIONS])
 def test_every_acquisition_is_built_and_so_is_its_prefiltered_form(name: str) -> None:
     text = name if name in SCORES else ACQUISITIONS[name].text
+    if name == "deepfool":  # which moves inputs, and pixels of digits are stored as integers
+        with pytest.raises(ValueError, match="deepfool moves inputs, and these are uint8"):
+            runner.build(config(acquisition=text))
+        return
     plain = runner.build(config(acquisition=text)).acquisition
     if plain.shortlist is None:
         prefiltered = runner.build(config(acquisition=f"prefilter(bald, 50, {text})")).acquisition

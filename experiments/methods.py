@@ -1,7 +1,8 @@
-"""Every acquisition function on digits: paired seeds, small and large batches, one table. Hours are minutes here.
+"""Every acquisition function on digits: paired seeds, small and large batches, one table each.
 
-python -m experiments.methods                  # run what is missing, and write docs/methods.md
-python -m experiments.methods --only badge lcmd --seeds 5 --results-dir /tmp/methods
+python -m experiments.methods                                    # run what is missing, print the tables
+python -m experiments.methods --only badge lcmd --seeds 5 --results-dir results/methods
+python -m experiments.methods --output docs/methods.md           # what is committed
 
 A method's curve is a small file of its own: a run that was killed goes on, and a new method adds its rows alone.
 """
@@ -22,17 +23,7 @@ METHODS = (
     *("random", "entropy", "least_confidence", "margin", "mean_std", "variation_ratio", "vote_entropy", "bald"),
     *("stochastic_top_k(bald)", "batchbald(1000)", "acs_fw", "epig(200)", "eer(200)", "emoc(200)", "core_mse(200)"),
     *("egl", "gradient_norm", "badge", "kernel_kmeans_plus_plus", "lcmd", "max_det", "farthest_first('gradients')"),
-    *(
-        "core_set",
-        "k_dpp",
-        "k_means",
-        "weighted_k_means",
-        "clue",
-        "cluster_margin",
-        "typiclust",
-        "prob_cover",
-        "max_herding",
-    ),
+    *("core_set", "k_dpp", "k_means", "weighted_k_means", "clue", "cluster_margin", "typiclust", "prob_cover"),
     *(
         "max_herding",
         "u_herding(entropy)",
@@ -50,7 +41,7 @@ HEAD = """# Every acquisition function on digits
 MLP of two hidden layers, 20 to 220 labels, the same initial rows, networks and minibatches for all methods of a seed.
 Differences are percentage points of the area under the learning curve, paired by seed, with 95 % intervals. Features
 are those of the network as each round trains it; the papers of TypiClust, ProbCover and MaxHerding use self-supervised
-ones, and fewer labels than here. Written by `python -m experiments.methods`.
+ones, and fewer labels than here. Written by `python -m experiments.methods --output docs/methods.md`.
 
 """
 COLUMNS = ["method", "seed", "round", "num_labelled", "accuracy", "nll", "seconds"]
@@ -72,8 +63,8 @@ class Options:
     """Labels at the end; all begin with 20, 2 of each class."""
     results_dir: Path = Path(__file__).parent / "results" / "methods"
     """One CSV file an arm."""
-    output: Path | None = Path(__file__).parents[1] / "docs" / "methods.md"
-    """Where the tables go; None prints them alone."""
+    output: Path | None = None
+    """The Markdown file that the tables go to; by default they are printed."""
 
 
 def file_of(options: Options, posterior: str, batch_size: int, method: str) -> Path:
@@ -133,7 +124,7 @@ def table(options: Options, posterior: str, batch_size: int) -> str:
 
 
 def main() -> None:
-    """Run what is missing; write the tables."""
+    """Run what is missing; print or write the tables."""
     options = tyro.cli(Options, prog="python -m experiments.methods", description=__doc__)
     for unknown in set(options.only) - set(METHODS):
         raise ValueError(f"only={unknown}: expected names of {', '.join(METHODS)}")

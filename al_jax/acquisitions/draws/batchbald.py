@@ -191,7 +191,8 @@ def batchbald(
       fallback: "stochastic_bald" (rows drawn in proportion to BALD: power BALD) or "random".
       lazy: compute a gain only while two bounds exceed the best: the row's value at the pick before, for gains never
         rise as labels are added (submodularity), and then the gain given groups of configurations (`grouped`). As long
-        as all is exact this selects what computing every gain selects. When sampled the second still holds, for the
+        as all is exact this selects what computing every gain selects, but for gains below 1e-5 nats, which count as
+        equal. When sampled the second still holds, for the
         same configurations, the first up to the sampling error: a row that was passed over had a gain, or a bound of
         it, below that of the row picked, now or at its last computation.
 

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from al_jax.acquisitions.combinators.parts import alongside, as_score
-from al_jax.acquisitions.features.information_density import unit
 from al_jax.acquisitions.toolbox.greedy import pick_one_by_one, shuffled
 from al_jax.acquisitions.toolbox.reading import features_of
+from al_jax.acquisitions.toolbox.similarities import unit
 from al_jax.memo import memoised
 from al_jax.types import Acquired, Acquisition, PRNGKey, Round, ScoreFn
 
@@ -30,7 +30,7 @@ def angle_diversity(score: ScoreFn | Acquisition, trade_off: float = 0.5) -> Acq
         raise ValueError(f"trade_off={trade_off}: expected 0 to 1")
 
     def extra(predictions: Any) -> Float[Array, "n D"]:
-        return unit(features_of(predictions, "angle_diversity"))
+        return unit((features_of(predictions, "angle_diversity"),))[0]
 
     def select(key: PRNGKey, round: Round, summary: tuple, available: Array, batch_size: int) -> Acquired:
         order, ((scores, units), free) = shuffled(key, (summary, available))

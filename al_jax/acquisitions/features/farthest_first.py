@@ -1,11 +1,10 @@
 """Farthest-first traversal in any representation of the rows."""
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from al_jax.acquisitions.toolbox.farthest_first import farthest_first as traversal
 from al_jax.acquisitions.toolbox.greedy import shuffled
-from al_jax.acquisitions.toolbox.representations import Name, named, of_labelled, summarised
+from al_jax.acquisitions.toolbox.representations import Name, known_rows, named, of_labelled, summarised
 from al_jax.acquisitions.toolbox.similarities import centred, nearest
 from al_jax.memo import memoised
 from al_jax.types import Acquired, Acquisition, PRNGKey, Round
@@ -27,9 +26,7 @@ def farthest_first(representation: Name = "features") -> Acquisition:
 def select(key: PRNGKey, round: Round, summary: Array, available: Array, batch_size: int) -> Acquired:
     """The `select` of farthest-first traversal."""
     order, (rows, free) = shuffled(key, (summary, available))
-    rows, known = centred(rows, round.context)
-    labelled = jnp.arange(len(known[0])) < round.data.labelled.count
-    to_labelled, _ = nearest(rows, known, labelled)
-    picked = traversal(rows, to_labelled, free, batch_size)
-    distances = jnp.where(jnp.isneginf(picked.values), -jnp.inf, jnp.sqrt(jnp.maximum(picked.values, 0.0)))
-    return Acquired(order[picked.positions], distances)
+    known, labelled = known_rows(round)
+    rows, known = centred(rows, known)
+    picked = traversal(rows, nearest(rows, known, labelled)[0], free, batch_size)
+    return Acquired(order[picked.positions], picked.distances)

@@ -8,17 +8,10 @@ from jaxtyping import Array, Bool, Float
 from al_jax.acquisitions.combinators.parts import alongside, as_score
 from al_jax.acquisitions.scores import margin
 from al_jax.acquisitions.toolbox.reading import features_of
+from al_jax.acquisitions.toolbox.similarities import unit
 from al_jax.memo import memoised
 from al_jax.pool import best
 from al_jax.types import Acquired, Acquisition, PRNGKey, Round, ScoreFn
-
-
-def unit(features: Float[Array, "n D"]) -> Float[Array, "n D"]:
-    """Features of length 1; those of length 0 stay 0: their cosine with anything is 0."""
-    largest = jnp.max(jnp.abs(features), axis=-1, keepdims=True)
-    scaled = features / jnp.where(largest > 0, largest, 1.0)  # whose squares neither vanish nor overflow
-    length = jnp.sqrt(jnp.sum(scaled**2, axis=-1, keepdims=True))
-    return scaled / jnp.where(length > 0, length, 1.0)
 
 
 def density(units: Float[Array, "n D"], available: Bool[Array, " n"]) -> Float[Array, " n"]:
@@ -47,7 +40,7 @@ def information_density(score: ScoreFn | Acquisition, power: float = 1.0) -> Acq
         raise ValueError("score=margin is never above 0: expected least_confidence or another one of 0 or more")
 
     def extra(predictions: Any) -> Float[Array, "n D"]:
-        return unit(features_of(predictions, "information_density"))
+        return unit((features_of(predictions, "information_density"),))[0]
 
     def select(key: PRNGKey, round: Round, summary: tuple, available: Array, batch_size: int) -> Acquired:
         scores, units = summary

@@ -42,21 +42,8 @@ def k_dpp(score: ScoreFn = entropy, power: float = 1.0, m: int = 1000) -> Acquis
         quality = jnp.where(free, jnp.maximum(scores[chosen], 1e-6) ** power, 0.0)
         some = unit((rows[chosen],))
         similar = inner_products(some, some) + JITTER * jnp.eye(len(chosen))
-        # Rows that are not available have no quality; were they drawn for want of others, they come last.
         quality = quality / jnp.maximum(quality.max(), 1e-30)
-        drawn = sample_k_dpp(draw_key, quality[:, None] * similar * quality[None, :], batch_size)
-        order = jnp.argsort(~free[drawn], stable=True)
-        left = jnp.ones(len(chosen), bool).at[drawn].set(False) & free
-        return filled(drawn[order], left, free, chosen, told)
+        drawn = sample_k_dpp(draw_key, quality[:, None] * similar * quality[None, :], free, batch_size)
+        return Acquired(chosen[drawn], jnp.where(free[drawn], told[drawn], -jnp.inf))
 
     return Acquisition(summarised(features_and(score)), select)
-
-
-def filled(drawn: Array, left: Array, free: Array, chosen: Array, told: Array) -> Acquired:
-    """The batch, in which available rows that were not drawn take the place of unavailable ones that were."""
-    spare = jnp.argsort(~left, stable=True)[: len(drawn)]
-    wrong = ~free[drawn]
-    number = jnp.cumsum(wrong) - 1
-    replaced = wrong & (number < left.sum())
-    rows = jnp.where(replaced, spare[jnp.maximum(number, 0)], drawn)
-    return Acquired(chosen[rows], jnp.where(free[rows], told[rows], -jnp.inf))

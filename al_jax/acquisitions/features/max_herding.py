@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from al_jax.acquisitions.toolbox.facility_location import facility_location
 from al_jax.acquisitions.toolbox.greedy import shuffled
-from al_jax.acquisitions.toolbox.representations import Factors, features, of_labelled
+from al_jax.acquisitions.toolbox.representations import Factors, features, known_rows, of_labelled
 from al_jax.acquisitions.toolbox.similarities import centred, nearest, squared_distances
 from al_jax.memo import memoised
 from al_jax.pool import scored
@@ -31,7 +31,7 @@ def max_herding(bandwidth: float | None = None) -> Acquisition:
 
 
 def herding(score: ScoreFn | None, bandwidth: float | None) -> Acquisition:
-    """The two methods above."""
+    """`max_herding`, or with a score `u_herding`; ValueError unless bandwidth is None or positive."""
     if bandwidth is not None and not 0 < bandwidth < float("inf"):
         raise ValueError(f"bandwidth={bandwidth}: expected a positive number or None")
 
@@ -43,13 +43,13 @@ def herding(score: ScoreFn | None, bandwidth: float | None) -> Acquisition:
     def select(key: PRNGKey, round: Round, summary: Any, available: Array, batch_size: int) -> Acquired:
         order, ((rows, weights), free) = shuffled(key, (summary, available))
         weights = jnp.where(jnp.any(weights > 0), weights, 1.0)
-        rows, known = centred(rows, round.context)
+        known, labelled = known_rows(round)
+        rows, known = centred(rows, known)
         squared_bandwidth = jnp.square(bandwidth) if bandwidth is not None else median_squared_distance(rows)
 
         def kernel(squared: Array) -> Array:
             return jnp.exp(-squared / squared_bandwidth)
 
-        labelled = jnp.arange(len(known[0])) < round.data.labelled.count
         cover = kernel(nearest(rows, known, labelled)[0])
         picked = facility_location(rows, weights, cover, kernel, free, batch_size)
         return Acquired(order[picked.positions], picked.values)

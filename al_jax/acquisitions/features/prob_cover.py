@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from al_jax.acquisitions.toolbox.facility_location import facility_location
 from al_jax.acquisitions.toolbox.greedy import shuffled
 from al_jax.acquisitions.toolbox.kmeans import kmeans
-from al_jax.acquisitions.toolbox.representations import Factors, features, of_labelled, summarised
+from al_jax.acquisitions.toolbox.representations import Factors, features, known_rows, of_labelled, summarised
 from al_jax.acquisitions.toolbox.similarities import centred, nearest
 from al_jax.memo import memoised
 from al_jax.types import Acquired, Acquisition, PRNGKey, Round
@@ -41,13 +41,13 @@ def prob_cover(radius: float | None = None, clusters: int = 10, purity: float = 
     def select(key: PRNGKey, round: Round, summary: Any, available: Array, batch_size: int) -> Acquired:
         order_key, radius_key = jax.random.split(key)
         order, (rows, free) = shuffled(order_key, (summary, available))
-        rows, known = centred(rows, round.context)
+        known, labelled = known_rows(round)
+        rows, known = centred(rows, known)
         squared_radius = jnp.square(radius) if radius is not None else pure_radius(radius_key, rows, clusters, purity)
 
         def kernel(squared: Array) -> Array:
             return (squared < squared_radius).astype(jnp.float32)
 
-        labelled = jnp.arange(len(known[0])) < round.data.labelled.count
         cover = kernel(nearest(rows, known, labelled)[0])
         picked = facility_location(rows, jnp.ones(len(order)), cover, kernel, free, batch_size)
         return Acquired(order[picked.positions], picked.values)
@@ -58,12 +58,7 @@ def prob_cover(radius: float | None = None, clusters: int = 10, purity: float = 
 def pure_radius(key: PRNGKey, rows: Factors, clusters: int, purity: float) -> Float[Array, ""]:
     """The squared radius of `prob_cover`; rows are in a random order."""
     found = kmeans(key, rows[0], jnp.ones(len(rows[0])), min(clusters, len(rows[0])))
-    some, labels = rows[0][:SAMPLE], found.assigned[:SAMPLE]
-
-    def to_another(label: Array) -> Array:
-        return nearest((some,), rows, found.assigned != label)[0]
-
-    of_label = jax.lax.map(to_another, jnp.arange(min(clusters, len(rows[0]))))
-    squared = jnp.take_along_axis(of_label, labels[None], axis=0)[0]
+    another = found.assigned[:SAMPLE, None] != found.assigned[None, :]
+    squared, _ = nearest((rows[0][:SAMPLE],), rows, another)
     squared = jnp.quantile(jnp.where(jnp.isfinite(squared), squared, 1e30), 1.0 - purity)
     return jnp.maximum(squared, 1e-30)

@@ -18,8 +18,8 @@ from al_jax.types import Acquired, Acquisition, PRNGKey, Round, ScoreFn
 def weighted_k_means(score: ScoreFn = margin, factor: int = 10) -> Acquisition:
     """The `factor` B most uncertain rows, k-means weighted by uncertainty, the nearest rows (Zhdanov 2019, sec. 3.2).
 
-    The paper's uncertainty is 1 minus the gap between the two largest probabilities; weights are score - min(score over
-    the pool) + 1 for a score that is negative, as `margin` is, which makes them that, and the score itself otherwise.
+    The paper's uncertainty, and weight, is 1 minus the gap between the two largest probabilities: what `margin` stands
+    for here. Another score is the weight itself, and one below 1e-6 counts as that.
     `Acquired.scores` are minus the distances to the centres. Cost as of `k_means`, on factor B rows. ValueError when
     factor < 1 or the network names no features.
     """

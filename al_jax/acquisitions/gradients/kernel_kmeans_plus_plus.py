@@ -1,10 +1,9 @@
 """D^2 sampling in any representation of the rows."""
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
-from al_jax.acquisitions.gradients.badge import drawn
-from al_jax.acquisitions.toolbox.representations import Factors, Name, named, of_labelled, summarised
+from al_jax.acquisitions.toolbox.farthest_first import kmeans_plus_plus as d2_sampling
+from al_jax.acquisitions.toolbox.representations import Factors, Name, known_rows, named, of_labelled, summarised
 from al_jax.acquisitions.toolbox.similarities import centred, nearest
 from al_jax.memo import memoised
 from al_jax.types import Acquired, Acquisition, PRNGKey, Round
@@ -20,9 +19,9 @@ def kernel_kmeans_plus_plus(representation: Name = "gradients") -> Acquisition:
     of = named(representation)
 
     def select(key: PRNGKey, round: Round, summary: Factors, available: Array, batch_size: int) -> Acquired:
-        rows, known = centred(summary, round.context)
-        labelled = jnp.arange(len(known[0])) < round.data.labelled.count
-        to_labelled, _ = nearest(rows, known, labelled)
-        return drawn(key, jnp.arange(len(available)), rows, to_labelled, available, batch_size)
+        known, labelled = known_rows(round)
+        rows, known = centred(summary, known)
+        picked = d2_sampling(key, rows, nearest(rows, known, labelled)[0], available, batch_size)
+        return Acquired(picked.positions, picked.distances)
 
     return Acquisition(summarised(of), select, of_labelled(of))

@@ -1,11 +1,10 @@
 """LCMD: the farthest row of the largest cluster."""
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from al_jax.acquisitions.toolbox.greedy import shuffled
 from al_jax.acquisitions.toolbox.lcmd import largest_cluster_maximum_distance
-from al_jax.acquisitions.toolbox.representations import Name, named, of_labelled, summarised
+from al_jax.acquisitions.toolbox.representations import Name, known_rows, named, of_labelled, summarised
 from al_jax.acquisitions.toolbox.similarities import centred, nearest
 from al_jax.memo import memoised
 from al_jax.types import Acquired, Acquisition, PRNGKey, Round
@@ -28,11 +27,10 @@ def lcmd(representation: Name = "gradients") -> Acquisition:
 
     def select(key: PRNGKey, round: Round, summary: Array, available: Array, batch_size: int) -> Acquired:
         order, (rows, free) = shuffled(key, (summary, available))
-        rows, known = centred(rows, round.context)
-        labelled = jnp.arange(len(known[0])) < round.data.labelled.count
+        known, labelled = known_rows(round)
+        rows, known = centred(rows, known)
         squared, owner = nearest(rows, known, labelled)
         picked = largest_cluster_maximum_distance(rows, squared, owner, len(known[0]), free, batch_size)
-        distances = jnp.where(jnp.isneginf(picked.values), -jnp.inf, jnp.sqrt(jnp.maximum(picked.values, 0.0)))
-        return Acquired(order[picked.positions], distances)
+        return Acquired(order[picked.positions], picked.distances)
 
     return Acquisition(summarised(of), select, of_labelled(of))

@@ -6,7 +6,7 @@ from jaxtyping import Array
 from al_jax.acquisitions.toolbox.greedy import shuffled
 from al_jax.acquisitions.toolbox.max_det import explained
 from al_jax.acquisitions.toolbox.max_det import max_det as pivoted_cholesky
-from al_jax.acquisitions.toolbox.representations import Name, named, of_labelled, summarised
+from al_jax.acquisitions.toolbox.representations import Name, known_rows, named, of_labelled, summarised
 from al_jax.acquisitions.toolbox.similarities import squared_norms
 from al_jax.memo import memoised
 from al_jax.types import Acquired, Acquisition, PRNGKey, Round
@@ -27,8 +27,7 @@ def max_det(representation: Name = "gradients", noise: float = 1e-3) -> Acquisit
 
     def select(key: PRNGKey, round: Round, summary: Array, available: Array, batch_size: int) -> Acquired:
         order, (rows, free) = shuffled(key, (summary, available))
-        known = round.context
-        labelled = jnp.arange(len(known[0])) < round.data.labelled.count
+        known, labelled = known_rows(round)
         known = tuple(jnp.where(labelled[:, None], factor, 0.0) for factor in known)
         norms = squared_norms(rows)
         mean = jnp.sum(jnp.where(free, norms, 0.0)) / jnp.maximum(free.sum(), 1)

@@ -73,9 +73,9 @@ def facility_location(
     def updated(state: tuple[Coverage, Array], row: Array) -> Any:
         coverage, free = state
         near = kernel(squared_distances_to(rows, norms, row))
-        cover = jnp.where(weights > 0, jnp.maximum(coverage.cover, near), coverage.cover)
         free = free.at[row].set(False)
-        return refreshed(Coverage(cover, coverage.gains, jnp.zeros(n, bool)), free), free
+        stale = Coverage(jnp.maximum(coverage.cover, near), coverage.gains, jnp.zeros(n, bool))
+        return refreshed(stale, free), free
 
     # The first gains, of the rows that may be chosen alone.
     candidates = jnp.argsort(~available, stable=True)

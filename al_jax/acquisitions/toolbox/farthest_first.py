@@ -15,7 +15,6 @@ def farthest_first(rows: Factors, nearest: Float[Array, " n"], available: Bool[A
 
     O(N D) a pick. Values are squared distances; where nothing was chosen, `nearest` says by what the first is picked.
     """
-
     norms = squared_norms(rows)
 
     def updated(nearest: Array, row: Array) -> Array:
@@ -31,13 +30,14 @@ def kmeans_plus_plus(
     available: Bool[Array, " n"],
     batch_size: int,
     weights: Float[Array, " n"] | None = None,
+    first: Float[Array, " n"] | None = None,
 ) -> Picked:
     """D^2 sampling (Arthur & Vassilvitskii 2007): rows are drawn one by one in proportion to `nearest` times weight.
 
     `nearest` are squared distances to what is chosen; where all are 0 or infinite, the available rows of that kind are
-    equally likely. Values are the squared distances at which the rows were drawn.
+    equally likely. With `first` the first row is not drawn, but that of the largest `first`. Values are the squared
+    distances at which the rows were drawn, and `first` of the first.
     """
-
     norms = squared_norms(rows)
 
     def noisy(state: tuple[Array, Array], _: Array) -> tuple[Array, Array]:
@@ -46,7 +46,10 @@ def kmeans_plus_plus(
         logs = jnp.where(jnp.isposinf(nearest), 200.0, jnp.where(nearest > 0, jnp.log(nearest), -200.0))
         if weights is not None:
             logs += jnp.log(jnp.maximum(weights, 1e-38))
-        return logs + jax.random.gumbel(jax.random.fold_in(key, count), nearest.shape), nearest
+        drawn = logs + jax.random.gumbel(jax.random.fold_in(key, count), nearest.shape), nearest
+        if first is None:
+            return drawn
+        return jax.tree.map(lambda at_first, later: jnp.where(count == 0, at_first, later), (first, first), drawn)
 
     def updated(state: tuple[Array, Array], row: Array) -> tuple[Array, Array]:
         nearest, count = state

@@ -15,11 +15,15 @@ LOWEST = -3.0e38
 
 
 class Picked(NamedTuple):
-    """B distinct positions, the values at which they were picked (-inf for a row that was not available), the rest."""
+    """B distinct positions, and the values at which they were picked: -inf for a row that was not available."""
 
     positions: Int[Array, " B"]
     values: Float[Array, " B"]
-    state: Any
+
+    @property
+    def distances(self) -> Float[Array, " B"]:
+        """Where values are squared distances."""
+        return jnp.where(jnp.isneginf(self.values), -jnp.inf, jnp.sqrt(jnp.maximum(self.values, 0.0)))
 
 
 def pick_one_by_one(
@@ -47,8 +51,7 @@ def pick_one_by_one(
         return (updated(state, row), free.at[row].set(False), taken.at[row].set(True)), (row, score)
 
     start = state, available, jnp.zeros(len(available), bool)
-    (state, _, _), (positions, told) = jax.lax.scan(one, start, length=batch_size)
-    return Picked(positions, told, state)
+    return Picked(*jax.lax.scan(one, start, length=batch_size)[1])
 
 
 def shuffled(key: PRNGKey, rows: Any) -> tuple[Int[Array, " n"], Any]:

@@ -2,17 +2,19 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from al_jax.types import PRNGKey
 
 
-def sample_k_dpp(key: PRNGKey, kernel: Float[Array, "m m"], size: int) -> Int[Array, " size"]:
+def sample_k_dpp(
+    key: PRNGKey, kernel: Float[Array, "m m"], available: Bool[Array, " m"], size: int
+) -> Int[Array, " size"]:
     """`size` distinct rows S, drawn with probability proportional to det(kernel_S) (Kulesza & Taskar 2011, alg. 1).
 
     Eigenvectors are chosen by elementary symmetric polynomials, in logarithms, then rows one by one. The kernel must be
-    symmetric and positive semidefinite; eigenvalues below 1e-7 of the largest count as that, so that there are always
-    `size` rows. O(m^3) once.
+    symmetric and positive semidefinite, and 0 where a row is not available; eigenvalues below 1e-7 of the largest count
+    as that, so that there are always `size` rows: unavailable ones once no other is left. O(m^3) once.
     """
     m = len(kernel)
     values, vectors = jnp.linalg.eigh(kernel)
@@ -39,10 +41,9 @@ def sample_k_dpp(key: PRNGKey, kernel: Float[Array, "m m"], size: int) -> Int[Ar
 
     def row(carry: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], Array]:
         basis, free = carry
-        weights = jnp.where(free, jnp.sum(basis * basis, axis=1), 0.0)
-        chosen = jax.random.categorical(
-            jax.random.fold_in(row_key, step), jnp.where(free, jnp.log(jnp.maximum(weights, 1e-30)), -jnp.inf)
-        )
+        weights = jnp.log(jnp.maximum(jnp.sum(basis * basis, axis=1), 1e-30))
+        logits = jnp.where(free, jnp.where(available, weights, -1e4), -jnp.inf)
+        chosen = jax.random.categorical(jax.random.fold_in(row_key, step), logits)
         along = basis[chosen] / jnp.maximum(jnp.linalg.norm(basis[chosen]), 1e-20)
         left = basis - jnp.matmul(basis, along, precision="highest")[:, None] * along
         return (left, free.at[chosen].set(False)), chosen

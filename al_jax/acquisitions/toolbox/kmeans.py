@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from al_jax.acquisitions.toolbox.farthest_first import kmeans_plus_plus
 from al_jax.acquisitions.toolbox.greedy import Picked, pick_one_by_one
+from al_jax.acquisitions.toolbox.similarities import centred, squared_distances
 from al_jax.types import PRNGKey
 
 BLOCK = 1024
@@ -88,12 +89,12 @@ def nearest_to_centres(
 ) -> Picked:
     """For each of the first `batch_size` centres in turn, the available row nearest to it that is not taken yet.
 
-    Centres that are not used come last. Values are minus the distances.
+    Centres that are not used come last. Values are minus the distances. Memory: [n, batch_size].
     """
-    order = jnp.argsort(~clusters.used, stable=True)
+    centres = clusters.centres[jnp.argsort(~clusters.used, stable=True)[:batch_size]]
+    distances = jnp.sqrt(squared_distances(*centred((rows,), (centres,)))).T
 
     def values(count: Array, _: Array) -> Array:
-        centre = clusters.centres[order[count]]
-        return -jnp.sqrt(jnp.sum(jnp.square(rows - centre), axis=1))
+        return -distances[count]
 
     return pick_one_by_one(jnp.zeros((), jnp.int32), values, lambda count, _: count + 1, available, batch_size)

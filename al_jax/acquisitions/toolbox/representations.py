@@ -5,10 +5,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from al_jax.acquisitions.toolbox.reading import features_of
-from al_jax.information import log_marginal
+from al_jax.acquisitions.toolbox.reading import features_of, marginal_of
 from al_jax.pool import scored
 from al_jax.types import Inputs, PRNGKey, Round, ScoreFn
 
@@ -23,8 +22,8 @@ def features(predictions: Any) -> Factors:
 
 
 def mean_probabilities(predictions: Any) -> Float[Array, "n C"]:
-    """p, the mean over posterior samples."""
-    return jnp.exp(log_marginal(predictions.log_probs))
+    """p, the mean over posterior samples; ValueError where rows have more than one label."""
+    return jnp.exp(marginal_of(predictions, "the acquisition"))
 
 
 def features_and(score: ScoreFn) -> Callable[[Any], tuple[Array, Array]]:
@@ -84,6 +83,11 @@ def summarised(of: Callable[[Any], Any]) -> Callable[[Round, Inputs, Array], Any
         return of(round.functions(x))
 
     return summarise
+
+
+def known_rows(round: Round) -> tuple[Factors, Bool[Array, " M"]]:
+    """What `of_labelled` kept, and which of its slots hold a labelled row."""
+    return round.context, jnp.arange(len(round.context[0])) < round.data.labelled.count
 
 
 def of_labelled(of: Callable[[Any], Any]) -> Callable[[PRNGKey, Round], Any]:

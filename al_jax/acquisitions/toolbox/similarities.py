@@ -49,19 +49,22 @@ def centred(rows: Factors, others: Factors) -> tuple[Factors, Factors]:
 def unit(rows: Factors) -> Factors:
     """Rows of length 1, so that inner products are cosines; a row of zeros stays 0."""
 
-    def scaled(factor: Array) -> Array:
-        norm = jnp.sqrt(jnp.sum(factor * factor, axis=-1, keepdims=True))
-        return jnp.where(norm > 0, factor / jnp.where(norm > 0, norm, 1.0), 0.0)
+    def of_length_1(factor: Array) -> Array:
+        largest = jnp.max(jnp.abs(factor), axis=-1, keepdims=True)
+        scaled = factor / jnp.where(largest > 0, largest, 1.0)  # whose squares neither vanish nor overflow
+        length = jnp.sqrt(jnp.sum(scaled**2, axis=-1, keepdims=True))
+        return scaled / jnp.where(length > 0, length, 1.0)
 
-    return tuple(map(scaled, rows))
+    return tuple(map(of_length_1, rows))
 
 
 def nearest(rows: Factors, others: Factors, valid: Array) -> tuple[Float[Array, " n"], Int[Array, " n"]]:
-    """Squared distance to the nearest `valid` one of `others` [m], and which it is; +inf and 0 where there is none.
+    """Squared distance to the nearest `valid` one of `others`, and which it is; +inf and 0 where there is none.
 
-    In blocks of `others`, so that memory grows with n alone.
+    `valid` is [m], or [n, m] where other ones count for every row. In blocks of `others`.
     """
-    size, count = min(BLOCK, max(len(valid), 1)), len(valid)
+    count, pairs = valid.shape[-1], jnp.atleast_2d(valid)
+    size = min(BLOCK, max(count, 1))
     start = jnp.full(len(rows[0]), jnp.inf), jnp.zeros(len(rows[0]), jnp.int32)
     if count == 0:
         return start
@@ -72,7 +75,7 @@ def nearest(rows: Factors, others: Factors, valid: Array) -> tuple[Float[Array, 
         places = block * size + jnp.arange(size)
         there = jnp.minimum(places, count - 1)
         found = squared_distances(rows, tuple(factor[there] for factor in others))
-        found = jnp.where(valid[there] & (places < count), found, jnp.inf)
+        found = jnp.where(pairs[:, there] & (places < count), found, jnp.inf)
         place = jnp.argmin(found, axis=1)
         value = jnp.take_along_axis(found, place[:, None], axis=1)[:, 0]
         better = value < best

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from al_jax.acquisitions import acquire, bald, batchbald
 from al_jax.acquisitions.draws.batchbald import (
+    TOLERANCE,
     Configurations,
     conditional_entropies,
     extend,
@@ -134,12 +135,14 @@ LAZY, FULL = (
 
 
 @given(st.integers(0, 1000), st.floats(0.1, 8))
+@example(276, 7.456685775334084)  # the two best gains of the last pick are 4.23e-6 and 4.21e-6
 @settings(max_examples=30, deadline=None)
 def test_lazy_selects_what_computing_every_gain_selects(seed, spread):
     log_probs = jnp.asarray(table(90, 6, 3, spread, seed))
     lazy, full = LAZY(log_probs), FULL(log_probs)
-    np.testing.assert_array_equal(lazy.indices, full.indices)
-    np.testing.assert_allclose(lazy.scores, full.scores, atol=1e-6)
+    np.testing.assert_allclose(lazy.scores, full.scores, atol=TOLERANCE)
+    decided = np.append(True, np.minimum.accumulate(np.diff(full.scores) > TOLERANCE))
+    np.testing.assert_array_equal(lazy.indices[decided], full.indices[decided])
     assert np.all(np.asarray(full.info["evaluated"])[1:] == 1)
 
 

@@ -17,7 +17,8 @@ KEYS = jax.random.split(jax.random.key(0), 6000)
 
 def frequencies(kernel, size):
     """How often each subset is drawn, and its probability."""
-    drawn = np.sort(jax.jit(jax.vmap(lambda key: sample_k_dpp(key, jnp.asarray(kernel), size)))(KEYS), axis=1)
+    everyone = jnp.ones(len(kernel), bool)
+    drawn = np.sort(jax.jit(jax.vmap(lambda key: sample_k_dpp(key, jnp.asarray(kernel), everyone, size)))(KEYS), axis=1)
     subsets = list(itertools.combinations(range(len(kernel)), size))
     likely = np.array([np.linalg.det(np.asarray(kernel, float)[np.ix_(s, s)]) for s in subsets])
     counts = np.array([(drawn == np.array(s)).all(1).sum() for s in subsets])

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from al_jax.acquisitions.toolbox.greedy import shuffled
+from al_jax.acquisitions.toolbox.greedy import pick_one_by_one, shuffled
 from al_jax.acquisitions.toolbox.kmeans import kmeans
 from al_jax.acquisitions.toolbox.representations import features, of_labelled, summarised
+from al_jax.acquisitions.toolbox.similarities import squared_distances
 from al_jax.memo import memoised
 from al_jax.pool import check_batch_size
 from al_jax.types import Acquired, Acquisition, PRNGKey, Round
@@ -45,26 +46,23 @@ def typiclust(neighbours: int = 20, max_clusters: int = 500) -> Acquisition:
         used = jnp.minimum(round.data.labelled.count + batch_size, max_clusters)
         clusters = kmeans(cluster_key, jnp.concatenate([rows, known]), weights, size, used)
         assigned, of_known = clusters.assigned[: len(rows)], clusters.assigned[len(rows) :]
-        labels = jnp.zeros(size).at[of_known].add(valid.astype(jnp.float32))
+        labels = jnp.zeros(size, jnp.int32).at[of_known].add(valid)
         sizes = jnp.zeros(size).at[clusters.assigned].add(weights)
 
-        def pick(state: tuple, _: None) -> tuple[tuple, tuple[Array, Array]]:
-            free, taken, labels = state
-            left = jnp.zeros(size).at[assigned].add(free.astype(jnp.float32))
+        def values(labels: Array, free: Array) -> Array:
+            """Of one row alone: the most typical one of the cluster whose turn it is."""
+            left = jnp.zeros(size, jnp.int32).at[assigned].add(free)
             # The fewest labels, then the most rows; small clusters after all others, empty ones never.
-            rank = -labels * 2.0 * (len(rows) + len(known)) + sizes
-            rank = jnp.where(sizes > SMALL, rank, rank - 1e8)
-            cluster = jnp.argmax(jnp.where(left > 0, rank, -jnp.inf))
+            cluster = jnp.lexsort((-sizes, labels, sizes <= SMALL, left == 0))[0]
             members = free & (assigned == cluster)
             near, score = most_typical(rows, members, clusters.squared[: len(rows)], neighbours)
-            row = jnp.where(members.any(), near, jnp.argmax(~taken))
-            told = jnp.where(members.any(), score, -jnp.inf)
-            state = free.at[row].set(False), taken.at[row].set(True), labels.at[cluster].add(1.0)
-            return state, (row, told)
+            return jnp.full(len(rows), -jnp.inf).at[near].set(score)
 
-        start = free, jnp.zeros(len(rows), bool), labels
-        _, (chosen, scores) = jax.lax.scan(pick, start, length=batch_size)
-        return Acquired(order[chosen], scores)
+        def updated(labels: Array, row: Array) -> Array:
+            return labels.at[assigned[row]].add(1)
+
+        picked = pick_one_by_one(labels, values, updated, free, batch_size)
+        return Acquired(order[picked.positions], picked.values)
 
     return Acquisition(summarised(features), select, of_labelled(features))
 
@@ -78,8 +76,7 @@ def most_typical(
     there = ~jnp.isneginf(negative)
     some = rows[places]
     some = some - jnp.sum(jnp.where(there[:, None], some, 0.0), axis=0) / jnp.maximum(there.sum(), 1)
-    norms = jnp.sum(some * some, axis=1)
-    squared = jnp.maximum(norms[:, None] + norms - 2.0 * jnp.matmul(some, some.T, precision="highest"), 0.0)
+    squared = squared_distances((some,), (some,))
     others = there[None, :] & ~jnp.eye(size, dtype=bool)
     count = jnp.clip(there.sum() // 2, 1, neighbours)
     nearest = -jax.lax.top_k(jnp.where(others, -jnp.sqrt(squared), -jnp.inf), min(neighbours, size))[0]

@@ -82,7 +82,7 @@ def compile_host_pool(
     state = blank._replace(memory=parallel.shapes(remember.out_info, layout, of_seeds=True))
     learn = lower(steps.learn, layout, (True, False, False, False), blank, None, validation, test)
     learned = parallel.shapes(learn.out_info[1], layout, of_seeds=True)
-    begins = lower(begin, layout, (True, False), state, validation)
+    begins = lower(begin, layout, (True, False), state, validation, kept=False)
     begun, offered = parallel.shapes(begins.out_info, layout, of_seeds=True)
     absorb = lower_absorb(steps.absorb, blank, batch, len(seeds), batch_size, dataset, layout)
     lowered = [start, remember, learn, begins, absorb]
@@ -93,13 +93,12 @@ def compile_host_pool(
             lambda round, x, _: ranked(steps.acquisition, round, x),
             *(steps, layout, dataset.inputs, known, offered, piece_bytes),
         )
-        keeps = lower(keep, layout, (True,) * 3, state, offered, rank.found)
+        keeps = lower(keep, layout, (True,) * 3, state, offered, rank.found, kept=False)
         offered = parallel.shapes(keeps.out_info, layout, of_seeds=True)
         lowered.append(keeps)
     score = compile_pass(steps.acquisition.summarise, *(steps, layout, dataset.inputs, known, offered, piece_bytes))
-    finishes = lower(
-        finish, layout, (True, True, False, True, True, True), state, learned, validation, begun, offered, score.found
-    )
+    mapped, chosen = (True, True, False, True, True, True), (state, learned, validation, begun, offered, score.found)
+    finishes = lower(finish, layout, mapped, *chosen, kept=False)
     executables = parallel.compile_lowered([*lowered, finishes])
     passes = [score.executable, *([rank.executable] if m < subset else [])]
     parallel.check_memory([*executables, *passes], state, layout)

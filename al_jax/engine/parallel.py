@@ -185,7 +185,7 @@ def mapped_over_seeds(function: Callable, layout: Layout, mapped: Sequence[bool]
 class Lowered(NamedTuple):
     """A program for a group of seeds that is not compiled yet; where it was made before, it is."""
 
-    key: Any
+    key: Any  # None: it is made for one call, and not kept
     program: Any  # lowered, or compiled
 
     @property
@@ -199,8 +199,15 @@ _programs: OrderedDict[Any, Any] = OrderedDict()
 KEPT = 32
 
 
-def lower_over_seeds(function: Callable, layout: Layout, mapped: Sequence[bool], *args: Any) -> Lowered:
-    """Lower `mapped_over_seeds` for these arguments, or find what was compiled for the same function and shapes."""
+def lower_over_seeds(
+    function: Callable, layout: Layout, mapped: Sequence[bool], *args: Any, kept: bool = True
+) -> Lowered:
+    """Lower `mapped_over_seeds` for these arguments, or find what was compiled for the same function and shapes.
+
+    Not `kept`: the function is a new object in every call, which nobody would find again.
+    """
+    if not kept:
+        return Lowered(None, mapped_over_seeds(function, layout, mapped).lower(*args))  # type: ignore[attr-defined]
     leaves, structure = jax.tree.flatten(args)
     of_leaves = tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves)
     key = function, layout, tuple(mapped), structure, of_leaves, jax.config.jax_enable_x64  # type: ignore[attr-defined]
@@ -222,16 +229,17 @@ def compile_lowered(programs: Sequence[Lowered]) -> list[Any]:
     with ThreadPoolExecutor(max(len(programs), 1)) as threads:
         executables = list(threads.map(compiled, programs))
     for lowered, executable in zip(programs, executables, strict=True):
-        _programs[lowered.key] = executable
-        _programs.move_to_end(lowered.key)
+        if lowered.key is not None:
+            _programs[lowered.key] = executable
+            _programs.move_to_end(lowered.key)
     while len(_programs) > KEPT:
         _programs.popitem(last=False)
     return executables
 
 
 def compile_over_seeds(function: Callable, layout: Layout, mapped: Sequence[bool], *args: Any) -> Any:
-    """One program of `compile_lowered`."""
-    return compile_lowered([lower_over_seeds(function, layout, mapped, *args)])[0]
+    """One program of `compile_lowered`, which is not kept."""
+    return compile_lowered([lower_over_seeds(function, layout, mapped, *args, kept=False)])[0]
 
 
 def check_memory(executables: Sequence[Any], state: Any, layout: Layout) -> None:

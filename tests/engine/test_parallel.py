@@ -257,11 +257,11 @@ lowered = {}
 lower_here = parallel.lower_over_seeds
 
 
-def lower_for_all(function, layout, mapped, *args):
+def lower_for_all(function, layout, mapped, *args, **kept):
     program = parallel.mapped_over_seeds(function, layout, mapped)
     exported = jax.export.export(program, platforms=("tpu", "cuda"))(*args)
     lowered[f"{layout.mode} {function.__name__}"] = (exported.nr_devices, exported.mlir_module())
-    return lower_here(function, layout, mapped, *args)
+    return lower_here(function, layout, mapped, *args, **kept)
 
 
 tables = {}

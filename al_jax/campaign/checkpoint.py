@@ -9,7 +9,7 @@ from al_jax.campaign.records import Record, Settings
 from al_jax.campaign.store import Store, restore
 from al_jax.data import Dataset
 from al_jax.engine.compiled import Compiled
-from al_jax.engine.cycle import State
+from al_jax.engine.state import State
 
 
 def pack(compiled: Compiled, states: list[State], records: list[Record], settings: Settings) -> dict[str, Any]:

@@ -23,10 +23,12 @@ from al_jax.campaign.store import Store, last_round, log_start, save, wait, writ
 from al_jax.data import Dataset, check, initial_rows
 from al_jax.engine import chunks, parallel
 from al_jax.engine.compiled import Compiled, compile_cycle
-from al_jax.engine.cycle import Sizes, State, cycle, steps
+from al_jax.engine.cycle import cycle, steps
 from al_jax.engine.host_pool import compile_host_pool
+from al_jax.engine.learning import Sizes
 from al_jax.engine.parallel import Layout
 from al_jax.engine.processes import on_first
+from al_jax.engine.state import State
 from al_jax.likelihood import categorical
 from al_jax.models.forward import num_rows
 from al_jax.types import Acquisition, Likelihood, Posterior, RoundInfo

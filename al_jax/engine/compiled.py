@@ -11,8 +11,8 @@ import numpy as np
 from al_jax.data import Dataset
 from al_jax.data.dataset import take
 from al_jax.engine import parallel
-from al_jax.engine.cycle import State
 from al_jax.engine.parallel import Layout
+from al_jax.engine.state import State
 from al_jax.types import Cycle, Inputs, Labelled, RoundInfo
 
 

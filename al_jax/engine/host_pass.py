@@ -13,8 +13,9 @@ from jaxtyping import Array
 
 from al_jax.data.dataset import HostInputs
 from al_jax.engine import parallel
-from al_jax.engine.cycle import Begun, State, Steps
+from al_jax.engine.cycle import Begun, Steps
 from al_jax.engine.parallel import Layout
+from al_jax.engine.state import State
 from al_jax.mesh import EVERYWHERE, OWN_PART, on_mesh, one_by_one_on_cpu
 from al_jax.models.forward import num_rows
 from al_jax.pool import stream

@@ -21,9 +21,10 @@ from al_jax.data import Dataset
 from al_jax.data.dataset import take
 from al_jax.engine import parallel
 from al_jax.engine.compiled import Compiled, absorbed, full_buffer, lower_absorb, transfers
-from al_jax.engine.cycle import Begun, State, Steps, keys
+from al_jax.engine.cycle import Begun, Steps
 from al_jax.engine.host_pass import PIECE_BYTES, compile_pass, shape_of
 from al_jax.engine.parallel import Layout
+from al_jax.engine.state import State, keys
 from al_jax.mesh import EVERYWHERE, on_mesh, one_by_one_on_cpu
 from al_jax.models.forward import num_rows
 from al_jax.pool import offered_rows, ranked, shortlisted

@@ -13,7 +13,9 @@ from al_jax import campaign
 from al_jax.acquisitions import batchbald
 from al_jax.data.dataset import take
 from al_jax.engine import parallel
-from al_jax.engine.cycle import Sizes, keys, steps
+from al_jax.engine.cycle import steps
+from al_jax.engine.learning import Sizes
+from al_jax.engine.state import keys
 from al_jax.information import log_marginal, mutual_information
 from al_jax.lab.recorded import Ready, Snapshot, splits
 from al_jax.likelihood import categorical

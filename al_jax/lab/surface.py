@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 
 from al_jax import campaign, plots
 from al_jax.acquisitions import random, top_k
-from al_jax.engine.cycle import Sizes, State, Steps, keys, steps
+from al_jax.engine.cycle import Steps, steps
+from al_jax.engine.learning import Sizes
+from al_jax.engine.state import State, keys
 from al_jax.information import log_marginal, mutual_information
 from al_jax.lab import recorded
 from al_jax.lab.check import check_usable, name_of

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from al_jax import acquisitions as aq
-from al_jax.engine.cycle import Sizes, cycle
+from al_jax.engine.cycle import cycle
+from al_jax.engine.learning import Sizes
 from al_jax.likelihood import categorical
 from al_jax.testing import lowered
 from al_jax.types import Data, Labelled

@@ -13,9 +13,10 @@ from al_jax import acquisitions as aq
 from al_jax.data import with_validation
 from al_jax.engine import parallel
 from al_jax.engine.compiled import compile_cycle
-from al_jax.engine.cycle import Sizes, cycle, steps
+from al_jax.engine.cycle import cycle, steps
 from al_jax.engine.host_pass import is_read, read_ahead
 from al_jax.engine.host_pool import compile_host_pool
+from al_jax.engine.learning import Sizes
 from al_jax.likelihood import categorical
 
 POOL, SEEDS, INITIAL, BATCH, CHUNK = 48, 3, 6, 4, 7  # neither chunks of 7 nor pieces of 14 rows divide the pool

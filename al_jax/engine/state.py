@@ -1,0 +1,117 @@
+"""What a campaign is between two rounds: its state, the randomness of a round, the first state and the next one."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from al_jax.memo import memoised
+from al_jax.threefry import as_before, written_out
+from al_jax.types import Inputs, Labelled, Posterior, PRNGKey
+
+
+class State(NamedTuple):
+    """A campaign between two rounds. Excluded rows are neither available nor in the labelled buffer."""
+
+    key: PRNGKey
+    round: Int[Array, ""]
+    labelled: Labelled
+    available: Bool[Array, " N"]
+    posterior: Any  # as the last round fitted it
+    memory: Any  # the acquisition's
+
+
+class Keys(NamedTuple):
+    """The keys of one round."""
+
+    init: PRNGKey
+    fit: PRNGKey
+    sample: PRNGKey
+    score: PRNGKey
+    prepare: PRNGKey
+    pool: PRNGKey
+    select: PRNGKey
+
+
+def keys(state: State) -> Keys:
+    """All randomness of this round; rounds fold in, so that a resumed campaign draws what an uninterrupted one does."""
+    of_round = jax.random.fold_in(written_out(state.key), state.round)
+    init_key, fit_key, assess_key = jax.random.split(of_round, 3)
+    return Keys(init_key, fit_key, *jax.random.split(assess_key, 5))
+
+
+@memoised
+def starting(posterior: Posterior, capacity: int, warm_start: bool) -> Callable[..., State]:
+    """`Steps.start`, with a labelled buffer of `capacity` slots."""
+
+    def start(
+        key: PRNGKey, first: Inputs, rows: Int[Array, " m"], labels: Array, available: Bool[Array, " N"]
+    ) -> State:
+        key, posterior_key, _ = split_once(key)
+
+        def buffer(values: Array) -> Array:
+            return jnp.zeros((capacity, *values.shape[1:]), values.dtype).at[: len(rows)].set(values)
+
+        labelled = Labelled(
+            inputs=jax.tree.map(buffer, first),
+            labels=buffer(labels),
+            weights=jnp.ones(capacity),
+            rows=jnp.full(capacity, -1, jnp.int32).at[: len(rows)].set(rows),
+            count=jnp.asarray(len(rows), jnp.int32),
+        )
+        row = one_row(labelled)
+        if warm_start:
+            fresh = posterior.init(posterior_key, row)
+        else:  # `learn` makes its own: keep the structure, and spare the compilation
+            fresh = jax.tree.map(
+                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(posterior.init, key, row)
+            )
+        return State(key, jnp.zeros((), jnp.int32), labelled, available.at[rows].set(False), fresh, None)
+
+    return start
+
+
+@memoised
+def absorbing(max_labels: int) -> Callable[..., State]:
+    """`Steps.absorb`, which takes at most `max_labels` rows."""
+
+    def absorb(state: State, inputs: Inputs, rows: Int[Array, " B"], labels: Array, valid: Bool[Array, " B"]) -> State:
+        """Move the `valid` rows from the pool to the labelled buffer and begin the next round.
+
+        Whatever it is given, labelled, available and excluded rows partition the pool: a row that is not available, one
+        given twice, and what exceeds `max_labels` are passed over. Row -1 (never in the pool) is always taken.
+        """
+        count = state.labelled.count
+        in_pool = rows >= 0
+        repeated = jnp.any(jnp.tril(rows[:, None] == rows[None, :], -1) & valid[None, :], axis=1) & in_pool
+        valid = valid & ~repeated & (state.available[rows] | ~in_pool)
+        valid = valid & (count + jnp.cumsum(valid) <= max_labels)
+        order = jnp.argsort(~valid, stable=True)  # the valid ones first
+
+        def append(buffer: Array, values: Array) -> Array:
+            return jax.lax.dynamic_update_slice_in_dim(buffer, values[order].astype(buffer.dtype), count, axis=0)
+
+        labelled = Labelled(
+            inputs=jax.tree.map(append, state.labelled.inputs, inputs),
+            labels=append(state.labelled.labels, labels),
+            weights=state.labelled.weights,
+            rows=append(state.labelled.rows, rows),
+            count=count + jnp.sum(valid, dtype=jnp.int32),
+        )
+        available = state.available.at[jnp.where(in_pool, rows, 0)].min(~(valid & in_pool))
+        return state._replace(round=state.round + 1, labelled=labelled, available=available)
+
+    return absorb
+
+
+def split_once(key: PRNGKey) -> tuple[PRNGKey, PRNGKey, PRNGKey]:
+    """The key of all rounds, that of the first parameters and that of the acquisition's memory."""
+    of_rounds, posterior_key, memory_key = jax.random.split(written_out(key), 3)
+    return as_before(of_rounds, key), posterior_key, memory_key
+
+
+def one_row(labelled: Labelled) -> Inputs:
+    """Networks are initialised for its shape; there is one even at count 0."""
+    return jax.tree.map(lambda leaf: leaf[:1], labelled.inputs)

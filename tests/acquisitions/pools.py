@@ -51,3 +51,10 @@ def gradients(log_probs: np.ndarray, features: np.ndarray) -> np.ndarray:
 def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """|a_i - b_j| by a double loop."""
     return np.array([[np.sqrt(((x - y) ** 2).sum()) for y in b] for x in a]).reshape(len(a), len(b))
+
+
+def last_layer(seed: int, sharpness: float = 1.0, rows: int = 9, classes: int = 5, width: int = 3) -> tuple:
+    """Log-probabilities [rows, K, classes] and features [rows, width]."""
+    rng = np.random.default_rng(seed)
+    logits = sharpness * rng.normal(size=(rows, K, classes))
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True)), rng.normal(size=(rows, width))

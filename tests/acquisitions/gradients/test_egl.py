@@ -2,18 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from acquisitions.pools import last_layer
 
 from al_jax.acquisitions import acquire, egl
 from al_jax.types import Predictions, Round
 
-N, K, C, D = 9, 4, 5, 3
+N, C, D = 9, 5, 3
 ALL = np.ones(N, bool)
-
-
-def predictions(seed, sharpness=1.0):
-    rng = np.random.default_rng(seed)
-    logits = sharpness * rng.normal(size=(N, K, C))
-    return logits - np.log(np.exp(logits).sum(-1, keepdims=True)), rng.normal(size=(N, D))
 
 
 def by_gradients(log_probs, features, bias):
@@ -37,7 +32,7 @@ def by_gradients(log_probs, features, bias):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("seed", "sharpness"), [(0, 1.0), (1, 3.0), (2, 8.0)])
 def test_it_is_the_expected_norm_of_the_last_layers_gradient(seed, sharpness, bias):
-    log_probs, features = predictions(seed, sharpness)
+    log_probs, features = last_layer(seed, sharpness)
     expected = by_gradients(log_probs, features, bias)
     acquired = acquire(egl(bias), log_probs, N, ALL, features)
     np.testing.assert_allclose(acquired.scores, expected[np.asarray(acquired.indices)], rtol=2e-5)
@@ -52,7 +47,7 @@ def test_nearly_certain_predictions_keep_their_digits():
 
 
 def test_certain_rows_and_rows_without_features_score_zero():
-    log_probs, features = predictions(0)
+    log_probs, features = last_layer(0)
     log_probs[0], features[1] = np.where(np.arange(C) == 2, 0.0, -np.inf), 0.0
     acquired = acquire(egl(), log_probs, N, ALL, features)
     assert (np.asarray(acquired.scores)[np.isin(acquired.indices, [0, 1])] == 0).all()
@@ -60,7 +55,7 @@ def test_certain_rows_and_rows_without_features_score_zero():
 
 def test_missing_features_are_named():
     with pytest.raises(ValueError, match="features"):
-        acquire(egl(), predictions(0)[0], 2)
+        acquire(egl(), last_layer(0)[0], 2)
     log_probs = jnp.zeros((2, 1, 1))
     round = Round(jax.random.key(0), lambda x: Predictions(log_probs, log_probs[:, 0]), None)
     with pytest.raises(ValueError, match="egl needs `features`"):

@@ -2,17 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from acquisitions.pools import last_layer
 
 from al_jax.acquisitions import acquire, gradient_norm
 
-N, K, C, D = 9, 4, 5, 3
+N, C, D = 9, 5, 3
 ALL = np.ones(N, bool)
-
-
-def predictions(seed, sharpness=1.0):
-    rng = np.random.default_rng(seed)
-    logits = sharpness * rng.normal(size=(N, K, C))
-    return logits - np.log(np.exp(logits).sum(-1, keepdims=True)), rng.normal(size=(N, D))
 
 
 def expected_loss(z):
@@ -40,7 +35,7 @@ def by_gradients(loss, log_probs, features, bias):
 @pytest.mark.parametrize(("kind", "loss"), [("expected", expected_loss), ("entropy", entropy_loss)])
 @pytest.mark.parametrize(("seed", "sharpness"), [(0, 1.0), (1, 4.0)])
 def test_it_is_the_norm_of_the_last_layers_gradient(seed, sharpness, kind, loss, bias):
-    log_probs, features = predictions(seed, sharpness)
+    log_probs, features = last_layer(seed, sharpness)
     expected = by_gradients(loss, log_probs, features, bias)
     acquired = acquire(gradient_norm(kind, bias), log_probs, N, ALL, features)
     np.testing.assert_allclose(acquired.scores, expected[np.asarray(acquired.indices)], rtol=1e-4, atol=1e-6)
@@ -58,4 +53,4 @@ def test_another_kind_and_missing_features_are_refused():
     with pytest.raises(ValueError, match="kind='loss'"):
         gradient_norm("loss")
     with pytest.raises(ValueError, match="features"):
-        acquire(gradient_norm(), predictions(0)[0], 2)
+        acquire(gradient_norm(), last_layer(0)[0], 2)

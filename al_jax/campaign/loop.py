@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from al_jax.acquisitions.draws.batchbald import SATURATED
+from al_jax.campaign import answers
 from al_jax.campaign.checkpoint import pack, unpack
-from al_jax.campaign.records import Record, Settings, complete, finite, stopped, tables
+from al_jax.campaign.records import Record, Settings, complete, stopped, tables
 from al_jax.campaign.store import Store, last_round, log_start, save, wait, write_json, write_table
 from al_jax.data import Dataset, check, initial_rows
 from al_jax.engine import chunks, parallel
@@ -196,10 +197,10 @@ def run(
         while True:
             rows = np.asarray(proposed.info.rows)
             if oracle is None:
-                answers = np.asarray(dataset.labels)[rows], proposed.wanted
+                told = np.asarray(dataset.labels)[rows], proposed.wanted
             else:
-                answers = on_first(functools.partial(oracle, rows))
-            proposed = loop.send(answers)
+                told = on_first(functools.partial(oracle, rows))
+            proposed = loop.send(told)
     except StopIteration as end:
         return end.value
 
@@ -241,11 +242,11 @@ def rounds(
             began = time.perf_counter()
             states, info = compiled.propose(states)
             worked = time.perf_counter() - began
-            wanted = _wanted(info, records, settings)
+            wanted = answers.wanted(info, records, settings)
             labels, answered = np.zeros((*wanted.shape, *dataset.labels.shape[1:]), dataset.labels.dtype), wanted
             if wanted.any():
-                answers = yield Proposed(len(records), wanted, info, functools.partial(compiled.join, states))
-                labels, answered = _checked(answers, wanted, info, len(records), dataset, settings)
+                told = yield Proposed(len(records), wanted, info, functools.partial(compiled.join, states))
+                labels, answered = answers.checked(told, wanted, info, len(records), dataset, settings)
             began = time.perf_counter()
             states = compiled.absorb(states, np.asarray(info.rows), labels, answered)
             records.append(Record(info, labels, answered, np.asarray(worked + time.perf_counter() - began)))
@@ -254,8 +255,8 @@ def rounds(
                 save(results, len(records), pack(compiled, states, records, settings))
                 _write_tables(results, *tables(records, settings, method))
             metric = next((name for name in ("accuracy", "rmse") if name in info.metrics), None)
-            told = "" if metric is None else f", {metric} {info.metrics[metric].mean():.3f}"
-            bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels{told}")
+            reached = "" if metric is None else f", {metric} {info.metrics[metric].mean():.3f}"
+            bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels{reached}")
             in_time = on_first(lambda: time.monotonic() < deadline)
     of_rounds, acquired = tables(records, settings, method)
     why, finished = stopped(records, settings), complete(records, settings)
@@ -275,35 +276,6 @@ def load(directory: Path) -> Campaign:
     why = {int(seed): reason for seed, reason in summary["stopped"].items()}
     of_rounds, acquired = (pd.read_csv(directory / f"{name}.csv") for name in ("rounds", "acquired"))
     return Campaign(of_rounds, acquired, why, summary["compile_seconds"])
-
-
-def _wanted(info: RoundInfo, records: list[Record], settings: Settings) -> np.ndarray:
-    """bool [S, B]: the proposed rows that are worth asking about, of seeds that go on."""
-    going = info.fit["finite"] & (finite(records) if records else True) & (info.num_labelled < settings.max_labels)
-    return np.asarray(info.valid & going[:, None])
-
-
-def _checked(
-    answers: tuple[np.ndarray, np.ndarray],
-    wanted: np.ndarray,
-    info: RoundInfo,
-    number: int,
-    dataset: Dataset,
-    settings: Settings,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Labels `[S, B, ...]` of the proposed rows, and which of them go to the labelled buffer."""
-    labels, answered = map(np.asarray, answers)
-    answered = wanted & answered
-    if not answered.any():
-        raise RuntimeError(f"the oracle answered none of the rows proposed in round {number}")
-    rows, room = np.asarray(info.rows), settings.max_labels - np.asarray(info.num_labelled)
-    classes = dataset.num_classes
-    valid = np.isfinite(labels) if classes is None else (labels >= 0) & (labels < classes)
-    wrong = answered & ~valid.reshape(*rows.shape, -1).all(-1)
-    if wrong.any():
-        expected = "a finite number" if classes is None else f"0 to {classes - 1}"
-        raise ValueError(f"label of row {rows[wrong][0]} is {labels[wrong][0]}: expected {expected}")
-    return labels.astype(dataset.labels.dtype), answered & (np.cumsum(answered, axis=1) <= room[:, None])
 
 
 def _warn_of_saturation(info: RoundInfo, settings: Settings) -> bool:

@@ -103,8 +103,52 @@ def test_an_oracle_that_answers_nothing_or_nonsense_is_refused(dataset):
     silent = lambda rows: (dataset.labels[rows], np.zeros(rows.shape, bool))  # noqa: E731
     with pytest.raises(RuntimeError, match="answered none"):
         run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=silent)
-    with pytest.raises(ValueError, match=r"label of row \d+ is 3: expected 0 to 2"):
-        run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=lambda rows: (np.full(rows.shape, 3), rows >= 0))
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (3, r"label of row \d+ is 3: expected an integer from 0 to 2, and answered=False for a row"),
+        (-1, "is -1: expected an integer"),
+        (0.9, "is 0.9: expected an integer"),
+        (np.nan, "is nan: expected an integer"),
+        ("cat", "labels is <U3: expected numbers of classes"),
+        (None, "labels is object: expected numbers of classes"),
+    ],
+)
+def test_an_answer_that_is_no_class_is_refused_and_never_rounded(dataset, answer, error):
+    with pytest.raises(ValueError, match=error):
+        run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=lambda rows: (np.full(rows.shape, answer), rows >= 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda labels, answered: labels, r"the oracle returned ndarray: expected \(labels, answered\)"),
+        (lambda labels, answered: (np.eye(3)[labels], answered), r"labels has shape \[3, 4, 3\].*take the argmax"),
+        (lambda labels, answered: (labels[0], answered), r"labels has shape \[4\]: expected \[3, 4\]"),
+        (lambda labels, answered: (np.ma.masked_array(labels, ~answered), answered), "labels is a masked array"),
+        (lambda labels, answered: (labels, None), r"answered has shape \[\]"),
+        (lambda labels, answered: (labels, answered * 0.5), "answered is float64: expected bool"),
+        (lambda labels, answered: ([[0], [1, 2], []], answered), "labels is no array of one shape"),
+    ],
+)
+def test_answers_of_another_form_are_refused(dataset, change, error):
+    with pytest.raises(ValueError, match=error):
+        run(
+            *(tiny("point"), aq.random(), dataset, SETTINGS),
+            oracle=lambda rows: change(dataset.labels[rows], np.ones(rows.shape, bool)),
+        )
+
+
+def test_what_is_not_answered_may_have_any_label(dataset):
+    def oracle(rows):
+        known = rows % 2 == 0
+        return np.where(known, dataset.labels[rows], np.nan), known
+
+    done = run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=oracle)
+    assert (done.acquired.row % 2 == 0).all()
+    assert (done.acquired.label.to_numpy() == dataset.labels[done.acquired.row]).all()
 
 
 def test_labels_given_from_outside_make_the_same_campaign(bald, dataset):

@@ -30,10 +30,12 @@ def learning_curves(
 
     The legend is ordered as the lines are on average; `baseline`, where it is one of the methods, is grey. Accuracy and
     ECE are in %; means that are not finite are left out. Save it with `figure.savefig`; a notebook shows it after
-    `%matplotlib inline`. ValueError for an unknown metric.
+    `%matplotlib inline`. ValueError for an unknown metric, and for one that is finite nowhere.
     """
     table = results.curve(rounds, metric)
     table = table[np.isfinite(table["mean"])]
+    if table.empty:
+        raise ValueError(f"metric={metric!r} is finite in no round: there is nothing to draw")
     figure = Figure(figsize=(10, 5.6), dpi=150, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
     lines = draw_curves(figure.add_subplot(), table, metric, method_styles(table["method"].unique(), baseline))
     figure.axes[0].set_title(title or "", loc="left", fontsize=19, fontweight="bold", pad=12)

@@ -22,6 +22,7 @@ import tyro
 from rich.console import Console
 
 from al_jax import results
+from al_jax.campaign import store
 from benchmarks.environment import machine, write
 
 TEXTS = {
@@ -64,7 +65,7 @@ def measured(name: str, seeds: int) -> dict[str, Any]:
             env=os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache"},
         )
         (directory,) = Path(folder).glob("run/*")
-        rounds = pd.read_csv(directory / "rounds.csv")
+        rounds = store.read_table(directory / "rounds.csv")
         compiled = json.loads((directory / "summary.json").read_text())["compile_seconds"]
     seconds = rounds.drop_duplicates("round").seconds.to_numpy()[1:]
     last = rounds[rounds.num_labelled == rounds.num_labelled.max()]

@@ -15,6 +15,7 @@ import pandas as pd
 import tyro
 
 from al_jax import campaign, results
+from al_jax.campaign import store
 from experiments import runner
 from experiments.experiment import Experiment, changed
 from experiments.runner import console
@@ -90,7 +91,7 @@ def run(options: Options, posterior: str, batch_size: int, method: str) -> None:
 def table(options: Options, posterior: str, batch_size: int) -> str:
     """Markdown of all arms that there are, best first; empty where there is no baseline."""
     files = [file_of(options, posterior, batch_size, method) for method in METHODS]
-    there = [pd.read_csv(path, dtype={"method": str}) for path in files if path.exists()]
+    there = [store.read_table(path) for path in files if path.exists()]
     if not files[0].exists():
         return ""
     rounds = pd.concat(there, ignore_index=True)

@@ -54,6 +54,7 @@ def main() -> None:
     store.write_table(directory / "rounds.csv", rounds)
     store.write_table(directory / "acquired.csv", pd.concat([c.acquired for c in done.values()], ignore_index=True))
     store.write_json(directory / "summary.json", {"stopped": stopped})
+    runner.refuse_all_stopped(done)
 
 
 if __name__ == "__main__":

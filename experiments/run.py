@@ -39,6 +39,7 @@ def main() -> None:
     done = runner.run_experiment(experiment, directory, options)
     title = f"{plain['posterior']} + {plain['acquisition']} on {plain['data']}"
     runner.present({plain["acquisition"]: done}, directory, title)
+    runner.refuse_all_stopped({plain["acquisition"]: done})
 
 
 if __name__ == "__main__":

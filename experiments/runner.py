@@ -126,6 +126,10 @@ def guarded(main: Callable[[], None]) -> None:
     except Exception as error:
         if processes.is_loss(error):
             os._exit(1)  # without `processes.leave`: the sentence LOST follows
+        if isinstance(error, campaign.Diverged):
+            print(f"error: {error}", file=sys.stderr)
+            processes.leave(1, together=True)
+            sys.exit(1)
         if not isinstance(error, ValueError | store.StoreError):
             if not jax.distributed.is_initialized():
                 raise
@@ -175,34 +179,37 @@ def run_experiment(
         return processes.on_first(functools.partial(campaign.load, directory))
     built = build(experiment)
     opened = store.open_store(directory, plain, resume=options.resume, allow_inexact=options.allow_inexact)
-    return campaign.run(
-        built.posterior,
-        built.acquisition,
-        built.dataset,
-        experiment.settings,
-        likelihood=built.likelihood,
-        method=method or plain["acquisition"],
-        results=opened,
-        console=console,
-        devices=parallel.devices(options.devices),
-        max_hours=max_hours,
-    )
+    try:
+        return campaign.run(
+            built.posterior,
+            built.acquisition,
+            built.dataset,
+            experiment.settings,
+            likelihood=built.likelihood,
+            method=method or plain["acquisition"],
+            results=opened,
+            console=console,
+            devices=parallel.devices(options.devices),
+            max_hours=max_hours,
+        )
+    except campaign.Diverged as error:  # the other methods go on; see `refuse_all_stopped`
+        return error.campaign
 
 
 def present(done: dict[str, Campaign], directory: Path, title: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """Print the table and what was stopped, and draw the learning curves; returns the rounds and what was stopped."""
     rounds = pd.concat([finished.rounds for finished in done.values()], ignore_index=True)
     stopped = {f"{name}, seed {seed}": why for name, finished in done.items() for seed, why in finished.stopped.items()}
-    if not rounds.empty:
-        classes = "accuracy" in rounds
-        if classes:
-            console.print(results.render(results.summary(rounds), title=title))
-        else:
-            note = "Mean over seeds [95 % interval]. rmse in the labels' units, nll in nats."
-            console.print(results.text_table(results.final(rounds, ("rmse", "nll", "coverage")), title, note))
-        if jax.process_index() == 0:
-            figure = plots.learning_curves(rounds, "accuracy" if classes else "rmse", title=title)
-            figure.savefig(directory / "learning_curve.png", dpi=150)
+    classes = "accuracy" in rounds
+    if classes:
+        console.print(results.render(results.summary(rounds), title=title))
+    else:
+        note = "Mean over seeds [95 % interval]. rmse in the labels' units, nll in nats."
+        console.print(results.text_table(results.final(rounds, ("rmse", "nll", "coverage")), title, note))
+    metric = "accuracy" if classes else "rmse"
+    if jax.process_index() == 0 and rounds[metric].notna().any():
+        figure = plots.learning_curves(rounds, metric, title=title)
+        figure.savefig(directory / "learning_curve.png", dpi=150)
     for who, why in stopped.items():
         console.print(f"[yellow]{who} was stopped:[/] {why}")
     compiling = sum(finished.compile_seconds for finished in done.values())
@@ -210,3 +217,9 @@ def present(done: dict[str, Campaign], directory: Path, title: str) -> tuple[pd.
     console.print(f"compiled in {compiling:.1f} s, ran in {rounds_took:.1f} s", highlight=False)
     console.print(f"results: {directory}", soft_wrap=True, highlight=False)
     return rounds, stopped
+
+
+def refuse_all_stopped(done: dict[str, Campaign]) -> None:
+    """`campaign.Diverged` when every seed of a method was stopped; to be called when everything is told and written."""
+    for name, finished in done.items():
+        campaign.refuse_all_stopped(finished, name)

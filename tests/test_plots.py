@@ -78,6 +78,12 @@ def test_the_caption_says_how_many_seeds_and_what_the_band_is(seeds, told):
     assert ("band" in found) == (seeds > 1)
 
 
+def test_nothing_finite_is_refused() -> None:
+    rounds = pd.DataFrame({"method": "a", "seed": [0], "round": [0], "num_labelled": [2], "accuracy": [np.nan]})
+    with pytest.raises(ValueError, match="metric='accuracy' is finite in no round"):
+        plots.learning_curves(rounds)
+
+
 def test_the_caption_tells_when_some_seeds_stopped_early():
     rounds = campaign(["random"]).query("seed > 0 or round < 2")
     assert "2 to 3 seeds" in caption(plots.learning_curves(rounds))

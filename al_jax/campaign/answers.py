@@ -55,12 +55,8 @@ def _array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:  # rows of different lengths
-        raise ValueError(
-            f"{name} is no array of one shape: expected {list(shape)}, one for each row asked"
-        ) from error
+        raise ValueError(f"{name} is no array of one shape: expected {list(shape)}, one for each row asked") from error
     if array.shape != shape:
         hint = "; of one-hot answers take the argmax" if array.shape[:-1] == shape else ""
-        raise ValueError(
-            f"{name} has shape {list(array.shape)}: expected {list(shape)}, one for each row asked{hint}"
-        )
+        raise ValueError(f"{name} has shape {list(array.shape)}: expected {list(shape)}, one for each row asked{hint}")
     return array

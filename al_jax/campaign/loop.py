@@ -20,7 +20,7 @@ from al_jax.acquisitions.draws.batchbald import SATURATED
 from al_jax.campaign import answers
 from al_jax.campaign.checkpoint import pack, unpack
 from al_jax.campaign.records import Record, Settings, complete, stopped, tables
-from al_jax.campaign.store import Store, last_round, log_start, save, wait, write_json, write_table
+from al_jax.campaign.store import Store, last_round, log_start, read_table, save, wait, write_json, write_table
 from al_jax.data import Dataset, check, initial_rows
 from al_jax.engine import chunks, parallel
 from al_jax.engine.compiled import Compiled, compile_cycle
@@ -188,7 +188,8 @@ def run(
     `how`: fields of `How`, by name. `oracle` answers for proposed rows; by default the labels of `dataset` do. Of
     several processes only process 0 asks.
 
-    A seed whose training diverges is stopped there and keeps its earlier rounds; the others finish.
+    A seed whose training diverges is stopped there and keeps its earlier rounds; the others finish, and a warning says
+    so. `Diverged`, which has the campaign, when every seed was stopped.
     ValueError names what cannot work before anything is compiled; RuntimeError when the oracle answers nothing at all.
     """
     loop = rounds(posterior, acquisition, dataset, settings, **how)
@@ -202,7 +203,27 @@ def run(
                 told = on_first(functools.partial(oracle, rows))
             proposed = loop.send(told)
     except StopIteration as end:
-        return end.value
+        done = end.value
+    refuse_all_stopped(done)
+    if done.stopped:
+        seed, why = next(iter(done.stopped.items()))
+        some = f"{len(done.stopped)} of {done.rounds['seed'].nunique()} seeds"
+        warnings.warn(f"{some} were stopped. Seed {seed}: {why}", RuntimeWarning, stacklevel=2)
+    return done
+
+
+class Diverged(RuntimeError):
+    """Training diverged in every seed; `campaign` is what there is, as it is on disk."""
+
+    def __init__(self, message: str, campaign: Campaign) -> None:
+        super().__init__(message)
+        self.campaign = campaign
+
+
+def refuse_all_stopped(done: Campaign, name: str = "") -> None:
+    """`Diverged`, with the name in front, when every seed was stopped."""
+    if done.stopped and set(done.rounds["seed"]) <= set(done.stopped):
+        raise Diverged(f"{name and name + ': '}every seed was stopped. {next(iter(done.stopped.values()))}", done)
 
 
 def rounds(
@@ -218,6 +239,8 @@ def rounds(
     deadline = np.inf if max_hours is None else time.monotonic() + 3600 * max_hours
     if max_hours is not None and not max_hours > 0:
         raise ValueError(f"max_hours={max_hours}: expected a positive number of hours")
+    if not method:
+        raise ValueError(f"method={method!r}: expected a name, which its tables have")
     settings = settings or Settings()
     dataset = validate(dataset, settings)
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
@@ -274,7 +297,7 @@ def load(directory: Path) -> Campaign:
     """A finished campaign from its results folder; the final states are not kept there."""
     summary = json.loads((directory / "summary.json").read_text())
     why = {int(seed): reason for seed, reason in summary["stopped"].items()}
-    of_rounds, acquired = (pd.read_csv(directory / f"{name}.csv") for name in ("rounds", "acquired"))
+    of_rounds, acquired = (read_table(directory / f"{name}.csv") for name in ("rounds", "acquired"))
     return Campaign(of_rounds, acquired, why, summary["compile_seconds"])
 
 

@@ -66,13 +66,16 @@ def complete(records: list[Record], settings: Settings) -> bool:
 
 
 def kept(records: list[Record], settings: Settings) -> Iterator[tuple[int, int, int, Record]]:
-    """(seed, its index, round, record) up to each seed's end: its first round at the budget, or its last finite one."""
+    """(seed, its index, round, record) up to each seed's end: its first round at the budget, or its last finite one.
+
+    A seed without a finite round keeps the first, so that it is counted among the seeds.
+    """
     for index in range(settings.seeds):
         for number, record in enumerate(records):
-            if not record.info.fit["finite"][index]:
+            if number and not record.info.fit["finite"][index]:
                 break
             yield settings.first_seed + index, index, number, record
-            if record.info.num_labelled[index] >= settings.max_labels:
+            if record.info.num_labelled[index] >= settings.max_labels or not record.info.fit["finite"][index]:
                 break
 
 
@@ -91,12 +94,16 @@ def _why(records: list[Record], index: int) -> str:
 
 
 def tables(records: list[Record], settings: Settings, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tidy tables `rounds` and `acquired` of `Campaign`; rounds after a seed's end are left out."""
+    """The tidy tables `rounds` and `acquired` of `Campaign`; rounds after a seed's end are left out.
+
+    Metrics of a seed that diverged in its first round are NaN there: it never reaches an accuracy, and has no area.
+    """
     rounds, acquired = [], []
     for seed, index, number, record in kept(records, settings):
         info = record.info
         row = {"method": method, "seed": seed, "round": number, "num_labelled": int(info.num_labelled[index])}
-        row |= {name: value[index].item() for name, value in info.metrics.items()}
+        diverged = not info.fit["finite"][index]
+        row |= {name: np.nan if diverged else value[index].item() for name, value in info.metrics.items()}
         row |= {f"fit_{name}": value[index].item() for name, value in info.fit.items()}
         row |= {f"info_{name}": value[index].item() for name, value in info.info.items() if value.ndim == 1}
         rounds.append(row | {"seconds": float(record.seconds)})
@@ -107,7 +114,6 @@ def tables(records: list[Record], settings: Settings, method: str) -> tuple[pd.D
                 row["label"] = record.labels[index, pick].item()
             per_pick = {name: value for name, value in info.info.items() if value.shape == info.rows.shape}
             acquired.append(row | {f"info_{name}": value[index, pick].item() for name, value in per_pick.items()})
-    # When every seed stops in its first round there are no rows, and the tables must still have their columns.
-    of_rounds = None if rounds else ["method", "seed", "round", "num_labelled", "accuracy", "seconds"]
+    # When every seed stops in its first round nothing is acquired, and the table must still have its columns.
     of_acquired = None if acquired else ["method", "seed", "round", "pick", "row", "score", "label"]
-    return pd.DataFrame(rounds, columns=of_rounds), pd.DataFrame(acquired, columns=of_acquired)
+    return pd.DataFrame(rounds), pd.DataFrame(acquired, columns=of_acquired)

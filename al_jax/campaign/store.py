@@ -184,6 +184,11 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     _write(path, table.to_csv(index=False))
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """What `write_table` wrote, with its types: a method named "007" or "nan" is that text, an empty number is NaN."""
+    return pd.read_csv(path, dtype={"method": str}, keep_default_na=False, na_values=[""])
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON as a whole or not at all."""
     _write(path, json.dumps(value, indent=2) + "\n")

@@ -126,10 +126,9 @@ def check_traces(ready: Ready, name: str, acquisition: Acquisition) -> None:
 
 
 def check_scores(name: str, run: Recorded) -> None:
-    """CheckError when acquired rows had NaN for a score; RuntimeError when no seed ended a round."""
-    rounds, acquired = run.campaign.rounds, run.campaign.acquired
-    if rounds.empty:
-        raise RuntimeError(f"{name}: every seed was stopped. {next(iter(run.campaign.stopped.values()), '')}")
+    """CheckError when acquired rows had NaN for a score; `Diverged` when every seed was stopped."""
+    acquired = run.campaign.acquired
+    campaign.refuse_all_stopped(run.campaign, name)
     wrong = acquired[acquired["score"].isna()]
     if len(wrong):
         case = wrong.iloc[0]

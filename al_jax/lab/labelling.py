@@ -18,7 +18,7 @@ import pandas as pd
 from al_jax import campaign
 from al_jax.campaign import Campaign, Proposed
 from al_jax.campaign.records import Settings
-from al_jax.campaign.store import Store, StoreError, finished, open_store, wait
+from al_jax.campaign.store import Store, StoreError, finished, open_store, read_table, wait
 from al_jax.data import Dataset
 from al_jax.data.dataset import HostInputs, num_classes, take
 from al_jax.lab.answers import Answers, append, class_number, left_in, read, waiting
@@ -66,7 +66,7 @@ class Labelling:
         if self.campaign is not None:
             return self.campaign.rounds
         file = self.directory / "rounds.csv"
-        table = pd.read_csv(file) if file.exists() else pd.DataFrame()
+        table = read_table(file) if file.exists() else pd.DataFrame()
         if self._open is None:
             return table
         asked = self._asked(self._open, [])

@@ -227,7 +227,7 @@ def run(experiment: PosteriorQuality, directory: Path) -> pd.DataFrame:
             ran = done[["fit_seconds", "predict_seconds"]].sum(axis=None)
             took = time.perf_counter() - began
             console.print(f"{name}: {took:.0f} s, of which {ran:.0f} s fits and predictions", highlight=False)
-        tables.append(pd.read_csv(file))
+        tables.append(store.read_table(file))
     table = pd.concat(tables, ignore_index=True)
     store.write_table(directory / "table.csv", table)
     store.write_table(directory / "summary.csv", summarised(table))
@@ -252,7 +252,7 @@ def main() -> None:
     if store.finished(directory):
         store.check_config(directory, plain)
         console.print("this run is finished: its stored results are shown")
-        table = pd.read_csv(directory / "table.csv")
+        table = store.read_table(directory / "table.csv")
     else:
         store.claim(directory, plain, resume=options.resume, allow_inexact=True)
         table = run(experiment, directory)

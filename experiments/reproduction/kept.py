@@ -122,7 +122,7 @@ def read(folder: Path, method: str) -> Kept:
 
 def _table(path: Path, seed: int) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path)
+        table = store.read_table(path)
         if set(table["seed"]) - {seed}:
             raise StoreError(f"{path} holds rows of other seeds than {seed}")
     except (OSError, ValueError, KeyError) as error:

@@ -13,7 +13,7 @@ import jax
 import pandas as pd
 
 from al_jax import plots, results
-from al_jax.campaign import store
+from al_jax.campaign import Campaign, store
 from al_jax.campaign.store import StoreError
 from al_jax.engine.processes import on_first
 from al_jax.errors import unknown
@@ -153,9 +153,10 @@ def run(
     to_do = jobs(name, study, recipes, options)
     for config in {job.arm: job.config for job in to_do}.values():
         runner.build(config)  # whatever is wrong with the last arm is said before the first one runs
-    stopped = _run(name, study, to_do, options)
+    over, done = _run(name, study, to_do, options)
     _present(name, study, options)
-    if stopped:
+    runner.refuse_all_stopped(done)
+    if over:
         console.print(f"stopped after {options.max_hours} hours: the same command with --resume continues")
 
 
@@ -165,20 +166,22 @@ def expect(holds: bool, name: str, value: object, expected: str) -> None:
         raise ValueError(f"{name}={value!r}: expected {expected}")
 
 
-def _run(name: str, study: Study, to_do: list[Job], options: StudyOptions) -> bool:
-    """Run the jobs in turn; whether the time was over before they were finished."""
-    began = time.monotonic()
+def _run(name: str, study: Study, to_do: list[Job], options: StudyOptions) -> tuple[bool, dict[str, Campaign]]:
+    """Run the jobs in turn: whether the time was over before they were finished, and those that are."""
+    began, finished = time.monotonic(), dict[str, Campaign]()
     for job in to_do:
         left = None if options.max_hours is None else options.max_hours - (time.monotonic() - began) / 3600
-        if on_first(partial(_over, left)):
-            return True
+        if finished and on_first(partial(_over, left)):  # the first always begins: time is short, not over
+            return True, finished
+        hours = None if left is None else max(left, 1e-9)
         resuming = dataclasses.replace(options, resume=True)  # `jobs` has refused what had to be
-        done = runner.run_experiment(job.config, job.directory, resuming, method=job.arm, max_hours=left)
+        done = runner.run_experiment(job.config, job.directory, resuming, method=job.arm, max_hours=hours)
         if not done.finished:
-            return True
+            return True, finished
+        finished[f"{job.arm}, seeds from {job.config.settings.first_seed}"] = done
         on_first(partial(kept.keep, job.folder, job.config, done, command(name, study, job), job.directory))
         jax.clear_caches()  # the next one compiles programs of its own
-    return False
+    return False, finished
 
 
 def _over(hours_left: float | None) -> bool:
@@ -196,6 +199,7 @@ def _present(name: str, study: Study, options: StudyOptions) -> None:
     title = f"{name}, {variant(study)}"
     if len(rounds):
         console.print(results.render(results.summary(rounds), title=title))
+    if len(rounds) and rounds["accuracy"].notna().any():
         picture = options.results_dir / name / variant(study) / "learning_curve.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         plots.learning_curves(rounds, title=title).savefig(picture, dpi=150)

@@ -12,7 +12,7 @@ import pytest
 from conftest import TRAINING, tiny
 
 from al_jax import acquisitions as aq
-from al_jax import campaign
+from al_jax import campaign, results
 from al_jax.campaign import Settings, run
 from al_jax.campaign.store import open_store
 from al_jax.data import initial_rows, with_validation
@@ -224,12 +224,53 @@ def test_a_seed_that_diverges_is_stopped_and_the_others_finish(dataset):
         mine = round.data.labelled.rows[0] == of_seed_1
         return jnp.where(rows == 40, jnp.where(mine, 1.0, -1.0), 0.0)
 
-    done = run(posterior, aq.top_k(aq.bald)._replace(summarise=large_for_seed_1), broken, SETTINGS)
+    with pytest.warns(RuntimeWarning, match=r"1 of 3 seeds were stopped\. Seed 1: training diverged in round 1"):
+        done = run(posterior, aq.top_k(aq.bald)._replace(summarise=large_for_seed_1), broken, SETTINGS)
     assert set(done.stopped) == {1}
     assert "diverged in round 1, at 10 labels" in done.stopped[1]
     for seed, rounds in done.rounds.groupby("seed"):
         assert rounds.num_labelled.tolist() == ([6] if seed == 1 else [6, 10, 14, 16])
         assert np.isfinite(rounds.fit_loss).all()
+
+
+@pytest.mark.parametrize("diverging", [(0, 1, 2), (1,)])
+def test_seeds_that_diverge_at_once_are_counted_as_never_arriving(dataset, tmp_path, diverging):
+    inputs, rows = dataset.inputs.copy(), np.tile(np.arange(6), (3, 1))
+    for seed in diverging:
+        inputs[30 + seed] = 3e38
+        rows[seed, 0] = 30 + seed
+    posterior = point(MLP(3, (8,), 0.0), categorical(), Training(optax.sgd(1.0), minibatch_size=8, steps=20))
+    never = aq.top_k(aq.bald)._replace(summarise=lambda round, x, rows: jnp.where(rows >= 30, -1.0, 0.0))
+    arguments = posterior, never, dataset._replace(inputs=inputs), SETTINGS
+    store = open_store(tmp_path, {"a": 1})
+    if len(diverging) == 3:
+        with pytest.raises(campaign.Diverged, match=r"every seed was stopped\. training diverged in round 0") as error:
+            run(*arguments, initial=rows, results=store)
+        done = error.value.campaign
+    else:
+        with pytest.warns(RuntimeWarning, match="Seed 1: training diverged in round 0, at 6 labels"):
+            done = run(*arguments, initial=rows, results=store)
+    pd.testing.assert_frame_equal(campaign.load(tmp_path).rounds, done.rounds, check_dtype=False)
+    assert set(done.stopped) == set(diverging)
+    assert set(done.rounds.seed) == {0, 1, 2}
+    labels = results.labels_to_accuracy(done.rounds, 0.0).set_index("seed").labels
+    assert (labels == np.inf).tolist() == [seed in diverging for seed in range(3)]
+    table = results.summary(done.rounds)
+    assert table.seeds.item() == 3
+    assert table.complete.item() == 3 - len(diverging)
+    results.render(table)
+
+
+@pytest.mark.parametrize("method", ["nan", "None", "NA", "007", "1e3", 'a "b", c'])
+def test_a_method_keeps_its_name_on_disk(dataset, tmp_path, method):
+    only_first = dataclasses.replace(SETTINGS, max_labels=6)
+    done = run(tiny("point"), aq.random(), dataset, only_first, method=method, results=open_store(tmp_path, {"a": 1}))
+    assert set(campaign.load(tmp_path).rounds.method) == {method} == set(done.rounds.method)
+
+
+def test_an_empty_name_is_refused(dataset):
+    with pytest.raises(ValueError, match="method='': expected a name"):
+        run(tiny("point"), aq.random(), dataset, SETTINGS, method="")
 
 
 def test_early_stopping_reads_the_validation_set(dataset):

@@ -486,6 +486,23 @@ def test_a_wrong_command_is_one_line_and_exit_code_2(
     assert not results.exists()
 
 
+def test_a_campaign_in_which_every_seed_diverges_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--training", "sgd(1e30), steps=9", "--posterior", "point", "--acquisition", "random"]
+    monkeypatch.setattr(sys, "argv", ["run", *SMALL, *options, "--results-dir", str(tmp_path)])
+    for _ in ("run", "shown again"):
+        with pytest.raises(SystemExit) as stop:
+            runner.guarded(run.main)
+        out, err = capsys.readouterr()
+        assert stop.value.code == 1
+        assert "0/2" in out, "the table tells how many seeds came to the end"
+        assert "error: random: every seed was stopped. training diverged in round 0" in err
+    (directory,) = (tmp_path / "run").iterdir()
+    assert pd.read_csv(directory / "rounds.csv").accuracy.isna().all()
+    assert {path.name for path in directory.iterdir()} >= {"rounds.csv", "acquired.csv", "summary.json"}
+
+
 @pytest.mark.parametrize(
     "options", [("--batch-size", "x"), ("--mode", "pools"), ("--nothing", "3"), ("--acquisition",), ("bald",)], ids=str
 )

@@ -4,11 +4,12 @@ import dataclasses
 import functools
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import jax
 import pandas as pd
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from al_jax import campaign, plots, results
 from al_jax.campaign import Campaign, store
+from al_jax.campaign.outputs import check_outputs
 from al_jax.engine import parallel, processes
 from al_jax.engine.compiled import full_buffer
 from al_jax.engine.host_pool import check_pool_is_not_read
@@ -111,18 +113,36 @@ def command_line(
     return chosen, options
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a batch system sends it when the time is over."""
+
+
+def _terminate(*_: Any) -> None:
+    raise Terminated
+
+
 def guarded(main: Callable[[], None]) -> None:
     """Run a script's main: what the user can mend ends in one line and exit code 2, not in a traceback.
 
-    One of several processes never waits for the others when it ends with an error: they notice, and end too.
+    Ctrl-C ends it with exit code 1, SIGTERM with 143; the rounds before are on disk. One of several processes never
+    waits for the others when it ends with an error: they notice, and end too.
     """
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _guarded(main)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _guarded(main: Callable[[], None]) -> None:
     try:
         main()
         processes.leave(0, together=True)
-    except KeyboardInterrupt:
-        print("interrupted: run the same command with --resume to continue", file=sys.stderr)
-        processes.leave(1, together=False)
-        sys.exit(1)
+    except KeyboardInterrupt as error:
+        how, code = ("terminated", 143) if isinstance(error, Terminated) else ("interrupted", 1)
+        print(f"{how}: run the same command with --resume to continue", file=sys.stderr)
+        processes.leave(code, together=False)
+        sys.exit(code)
     except Exception as error:
         if processes.is_loss(error):
             os._exit(1)  # without `processes.leave`: the sentence LOST follows
@@ -145,6 +165,7 @@ def build(experiment: Experiment) -> Built:
     """What `campaign.run` needs; ValueError names what cannot work, before anything is compiled or written."""
     built, settings = experiment_build(experiment), experiment.settings
     dataset = campaign.validate(built.dataset, settings)
+    check_outputs(built.posterior, dataset)
     on_device = dataclasses.replace(settings, pool_on="device")
     functions = campaign.programs(built.posterior, built.acquisition, on_device, built.likelihood)
     rows = campaign.start_rows(dataset, settings)[0]

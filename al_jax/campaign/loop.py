@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from al_jax.acquisitions.draws.batchbald import SATURATED
 from al_jax.campaign import answers
 from al_jax.campaign.checkpoint import pack, unpack
+from al_jax.campaign.outputs import check_outputs
 from al_jax.campaign.records import Record, Settings, complete, stopped, tables
 from al_jax.campaign.store import Store, last_round, log_start, read_table, save, wait, write_json, write_table
 from al_jax.data import Dataset, check, initial_rows
@@ -204,6 +205,11 @@ def run(
             proposed = loop.send(told)
     except StopIteration as end:
         done = end.value
+    except KeyboardInterrupt:
+        store = How(**how).results
+        if store is not None and jax.process_count() == 1:  # others may never come to the same end
+            wait(store)  # the checkpoint that is being written
+        raise
     refuse_all_stopped(done)
     if done.stopped:
         seed, why = next(iter(done.stopped.items()))
@@ -245,6 +251,7 @@ def rounds(
     dataset = validate(dataset, settings)
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
     start = start_rows(dataset, settings, initial)
+    check_outputs(posterior, dataset)
     if settings.chunk_size is None:
         chunk_size = chunks.automatic(posterior, dataset.inputs, settings.num_samples)
         settings = dataclasses.replace(settings, chunk_size=chunk_size)

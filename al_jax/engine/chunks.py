@@ -1,6 +1,7 @@
 """How many rows to predict at a time: as many as stay in a CPU's cache, or as fill an accelerator."""
 
 import math
+from typing import Any
 
 import jax
 
@@ -22,12 +23,8 @@ def automatic(posterior: Posterior, inputs: Inputs, num_samples: int) -> int:
 
 def bytes_of_row(posterior: Posterior, inputs: Inputs, num_samples: int) -> int:
     """Bytes that one more row of `inputs [n, ...]` adds to an array of the prediction, at most; computes nothing."""
-    key = jax.random.key(0)
-    one, two = (
-        jax.tree.map(lambda leaf, n=n: jax.ShapeDtypeStruct((n, *leaf.shape[1:]), leaf.dtype), inputs) for n in (1, 2)
-    )
-    state = jax.eval_shape(posterior.init, key, one)
-    draws = jax.eval_shape(lambda k, s: posterior.sample(k, s, num_samples), key, state)
+    one, two = abstract_rows(inputs, 1), abstract_rows(inputs, 2)
+    state, draws = abstract(posterior, one, num_samples)
 
     def sizes(rows: Inputs) -> list[int]:
         traced = jax.make_jaxpr(posterior.predict)(state, draws, rows)
@@ -35,3 +32,15 @@ def bytes_of_row(posterior: Posterior, inputs: Inputs, num_samples: int) -> int:
         return [math.prod(array.shape) * array.dtype.itemsize for array in outputs]
 
     return max(more - less for more, less in zip(sizes(two), sizes(one), strict=True))
+
+
+def abstract_rows(inputs: Inputs, number: int) -> Inputs:
+    """Shapes and types of so many rows."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((number, *leaf.shape[1:]), leaf.dtype), inputs)
+
+
+def abstract(posterior: Posterior, row: Inputs, num_samples: int) -> tuple[Any, Any]:
+    """Shapes and types of a state of the posterior, and of K = `num_samples` draws."""
+    key = jax.random.key(0)
+    state = jax.eval_shape(posterior.init, key, row)
+    return state, jax.eval_shape(lambda k, s: posterior.sample(k, s, num_samples), key, state)

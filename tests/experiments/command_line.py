@@ -23,11 +23,16 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def kill_when(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
     """SIGKILL, as soon as it `happened`."""
+    signal_when(process, happened, signal.SIGKILL)
+    assert finish(process)[0] == -signal.SIGKILL
+
+
+def signal_when(process: subprocess.Popen[str], happened: Callable[[], bool], number: signal.Signals) -> None:
+    """A signal, as soon as it `happened`."""
     deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline and not happened():
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert finish(process)[0] == -signal.SIGKILL
+    process.send_signal(number)
 
 
 def only_run(results: Path) -> Path:

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import command_line
 import numpy as np
 import pandas as pd
 import pytest
-from command_line import contents, finish, kill_when, only_run
+from command_line import contents, finish, kill_when, only_run, signal_when
 from tables import ACQUISITIONS, POSTERIORS, SCORES
 
 from al_jax import campaign, vocabulary
@@ -105,6 +106,23 @@ def test_a_run_is_named_by_its_configuration_and_leaves_its_tables(uninterrupted
     names = {"config.json", "environment.json", "rounds.csv", "acquired.csv", "summary.json", "learning_curve.png"}
     assert {p.name for p in uninterrupted.iterdir()} == names | {"checkpoints"}
     assert json.loads((uninterrupted / "summary.json").read_text())["stopped"] == {}
+
+
+@pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 1, "inter")])
+def test_a_signal_ends_a_run_that_can_be_resumed(
+    *, environment: dict[str, str], unfinished: Path, uninterrupted: Path, number: signal.Signals, code: int, word: str
+) -> None:
+    table = only_run(unfinished) / "rounds.csv"
+    before = table.stat().st_mtime_ns
+    process = start(environment, unfinished, "--resume")
+    signal_when(process, lambda: table.stat().st_mtime_ns > before, number)
+    ended, _, err = finish(process)
+    assert ended == code
+    assert re.search(rf"^{word}.*: run the same command with --resume to continue$", err, re.MULTILINE)
+    assert "Traceback" not in err
+    assert not store.finished(table.parent)
+    assert finish(start(environment, unfinished, "--resume"))[0] == 0
+    assert (table.parent / "acquired.csv").read_bytes() == (uninterrupted / "acquired.csv").read_bytes()
 
 
 def test_a_killed_run_that_is_resumed_acquires_bit_for_bit_what_an_uninterrupted_one_acquires(

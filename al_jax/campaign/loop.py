@@ -16,9 +16,9 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from al_jax.acquisitions.draws.batchbald import SATURATED
 from al_jax.campaign import answers
 from al_jax.campaign.checkpoint import pack, unpack
+from al_jax.campaign.diagnosed import complaints
 from al_jax.campaign.outputs import check_outputs
 from al_jax.campaign.records import Record, Settings, complete, stopped, tables
 from al_jax.campaign.store import Store, last_round, log_start, read_table, save, wait, write_json, write_table
@@ -267,7 +267,7 @@ def rounds(
             states, records = unpack(results, done, compiled, dataset, settings)
         if results is not None and results.resumed:
             log_start(results.directory)
-        warned, in_time = False, True
+        said, in_time = set[str](), True
         while in_time and not (records and complete(records, settings)):
             began = time.perf_counter()
             states, info = compiled.propose(states)
@@ -280,7 +280,7 @@ def rounds(
             began = time.perf_counter()
             states = compiled.absorb(states, np.asarray(info.rows), labels, answered)
             records.append(Record(info, labels, answered, np.asarray(worked + time.perf_counter() - began)))
-            warned = warned or _warn_of_saturation(info, settings)
+            _warn_once(info, settings, said)
             if results is not None:
                 save(results, len(records), pack(compiled, states, records, settings))
                 _write_tables(results, *tables(records, settings, method))
@@ -308,18 +308,12 @@ def load(directory: Path) -> Campaign:
     return Campaign(of_rounds, acquired, why, summary["compile_seconds"])
 
 
-def _warn_of_saturation(info: RoundInfo, settings: Settings) -> bool:
-    """Warn when a batch carries nearly all that the posterior samples can tell apart; whether it did."""
-    highest = np.max(info.info.get("saturation", 0.0), initial=0.0)
-    if highest <= SATURATED:
-        return False
-    warnings.warn(
-        f"a batch reached {highest:.0%} of log K, all that K = {settings.num_samples} posterior samples can tell "
-        "apart: its last picks are nearly arbitrary. Take more samples or smaller batches, or stop when saturated",
-        RuntimeWarning,
-        stacklevel=4,  # the caller of `run`
-    )
-    return True
+def _warn_once(info: RoundInfo, settings: Settings, said: set[str]) -> None:
+    """Warn of what is wrong with a round and was not said before."""
+    for name, words in complaints(info, settings):
+        if name not in said:
+            said.add(name)
+            warnings.warn(words, RuntimeWarning, stacklevel=4)  # the caller of `run`
 
 
 def _write_tables(results: Store, rounds: pd.DataFrame, acquired: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.sparse.linalg import cg
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from al_jax.types import Likelihood
 
@@ -20,6 +20,7 @@ NEWTON_STEPS = 12
 CG_STEPS = 60
 STEP_SIZES = 0.5 ** np.arange(8, dtype=np.float32)
 LOG10_PRECISIONS = (-3.0, 3.0)
+EDGE = 0.02  # of the exponent
 GOLDEN = (5**0.5 - 1) / 2
 NARROWINGS = 14  # each to GOLDEN of the interval: 6 decades become 0.007
 NEGATIVE = 1e-4  # eigenvalues down to -NEGATIVE times the largest are rounding, and count as 0
@@ -167,6 +168,12 @@ def log_evidence(
         factor = jnp.linalg.cholesky(matrix / precision + jnp.eye(mode.size))
         return -loss - jnp.sum(jnp.log(jnp.diagonal(factor)))
     return -loss - 0.5 * jnp.sum(jnp.log1p(diagonalised(matrix, mode.shape).eigenvalues / precision))
+
+
+def at_edge(precision: Float[Array, ""]) -> Bool[Array, ""]:
+    """Whether the best precision that `fit_gaussian` found is an end of its range, to its accuracy."""
+    exponent = jnp.log10(precision)
+    return (exponent < LOG10_PRECISIONS[0] + EDGE) | (exponent > LOG10_PRECISIONS[1] - EDGE)
 
 
 def fit_gaussian(

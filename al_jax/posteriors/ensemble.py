@@ -1,12 +1,20 @@
 """Ensembles of any posterior: of points a deep ensemble, of MC-dropout networks DEBAL."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from al_jax.memo import memoised
 from al_jax.types import Data, Inputs, Posterior, PRNGKey
+
+SUMMARIES: dict[str, Callable[[Array], Array]] = {
+    **dict.fromkeys(("r_hat", "r_hat_energy", "repeated", "prior_at_edge"), jnp.max),
+    **dict.fromkeys(("divergences", "distinct"), jnp.sum),
+}
+"""What an ensemble reports of its members: of diagnostics the worst, of counts the sum, of all else the mean."""
 
 
 @memoised
@@ -15,7 +23,8 @@ def ensemble(posterior: Posterior, members: int = 5) -> Posterior:
 
     `ensemble(point(...), 5)` is a deep ensemble (Lakshminarayanan et al. 2017; Beluch et al. 2018), and
     `ensemble(mc_dropout(...), 3)` is DEBAL (Pop & Fulop 2018). Every member gives ceil(num_samples / members) draws,
-    or the one it has. `point`, `features` and `extras` are those of member 0. ValueError when members < 1.
+    or the one it has. `fit` reports means over members, of diagnostics the worst (`SUMMARIES`). `point`, `features` and
+    `extras` are those of member 0. ValueError when members < 1.
     """
     if members < 1:
         raise ValueError(f"members={members}: expected at least 1")
@@ -26,7 +35,7 @@ def ensemble(posterior: Posterior, members: int = 5) -> Posterior:
     def fit(key: PRNGKey, state: Any, data: Data) -> tuple[Any, dict[str, Array]]:
         state, info = jax.vmap(posterior.fit, in_axes=(0, 0, None))(jax.random.split(key, members), state, data)
         finite = info.pop("finite").all()
-        return state, {**{name: value.mean() for name, value in info.items()}, "finite": finite}
+        return state, {**{name: SUMMARIES.get(name, jnp.mean)(value) for name, value in info.items()}, "finite": finite}
 
     def sample(key: PRNGKey, state: Any, num_samples: int) -> Any:
         a_member = -(-num_samples // members)

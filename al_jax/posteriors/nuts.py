@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
@@ -15,7 +15,7 @@ from al_jax.memo import memoised
 from al_jax.mesh import one_by_one_on_cpu
 from al_jax.models.forward import forward, forward_draws, forward_rows, init_params
 from al_jax.models.last_layer import last_layer, replaced, stacked
-from al_jax.posteriors.curvature import fit_gaussian, negative_log_likelihood, whitened
+from al_jax.posteriors.curvature import at_edge, fit_gaussian, negative_log_likelihood, whitened
 from al_jax.posteriors.laplace import last_rows, predict_last
 from al_jax.posteriors.point import point
 from al_jax.posteriors.prior import Prior, as_prior, by_name, distributions, from_names, model
@@ -30,6 +30,7 @@ class Chains(NamedTuple):
     energies: Float[Array, "chains draws"]
     divergences: Float[Array, "chains draws"]
     steps: Float[Array, "chains draws"]
+    acceptance: Float[Array, "chains draws"]  # probability
 
 
 class State(NamedTuple):
@@ -63,7 +64,9 @@ def nuts_last_layer(
         never more than chains * draws samples are given.
 
     `fit` reports `divergences`, `r_hat` (the largest split R-hat of a weight), `r_hat_energy` (that of the potential
-    energy) and `gradients` a draw. `init` raises ValueError when the network does not end in a dense layer.
+    energy), `gradients` a draw, `acceptance`, `distinct` draws, the share of draws `repeated` from the one before, and,
+    where `prior_std` is None, `prior_at_edge`. Chains that never move have an R-hat of NaN.
+    `init` raises ValueError when the network does not end in a dense layer.
     """
     if likelihood.outputs not in (None, 1):
         raise ValueError("likelihood: expected one that is convex in the outputs, and noise learned row by row is not")
@@ -103,7 +106,8 @@ def nuts_last_layer(
         fitted = State(replaced(params, path, weights.mean(0)), weights)
         kept, report = keep(state, fitted, run, run.positions, data.labelled.count)
         report["finite"] &= info["finite"]
-        return kept, info | report | {"prior_std": jax.lax.rsqrt(found)}
+        edge = {} if precision is not None else {"prior_at_edge": at_edge(found) & (data.labelled.count > 0)}
+        return kept, info | report | edge | {"prior_std": jax.lax.rsqrt(found)}
 
     def predict(state: State, chosen: Any, x: Inputs) -> Predictions:
         return predict_last(module, likelihood, state.params, chosen, x)
@@ -211,7 +215,7 @@ def run_chains(
 
         def draw(state: Any, _: None) -> tuple[Any, Chains]:
             state = step(state)
-            return state, Chains(state.z, state.potential_energy, state.diverging, state.num_steps)
+            return state, Chains(state.z, state.potential_energy, state.diverging, state.num_steps, state.accept_prob)
 
         # One loop, not two: the sampler is a large program, and takes seconds to trace and to compile.
         found = jax.lax.scan(draw, state, length=warmup + draws)[1]
@@ -221,22 +225,35 @@ def run_chains(
 
 
 def split_r_hat(values: Float[Array, "chains draws ..."]) -> Float[Array, "..."]:
-    """Split R-hat (Gelman et al. 2013, section 11.4): 1 when the halves of all chains agree; 1 for a constant."""
+    """Split R-hat (Gelman et al. 2013, section 11.4): 1 when the halves of all chains agree; NaN for a constant."""
     half = values.shape[1] // 2
     halves = jnp.concatenate([values[:, :half], values[:, -half:]])
     within = halves.var(axis=1, ddof=1).mean(0)
     between = halves.mean(axis=1).var(axis=0, ddof=1)
-    return jnp.where(between > 0, jnp.sqrt((half - 1) / half + between / within), 1.0)
+    return jnp.sqrt((half - 1) / half + between / within)
+
+
+def repeats(positions: Any) -> Bool[Array, "chains draws-1"]:
+    """Which draws equal the draw before, in every parameter."""
+    same = [
+        jnp.all((leaf[:, 1:] == leaf[:, :-1]).reshape(*leaf[:, 1:].shape[:2], -1), -1)
+        for leaf in jax.tree.leaves(positions)
+    ]
+    return jnp.stack(same).all(0)
 
 
 def keep(old: State, new: State, run: Chains, values: Array, count: Array) -> tuple[State, dict[str, Array]]:
     """The new state, or the old one while nothing is labelled, and the report with R-hat of `values`."""
-    some = count > 0
+    some, nothing = count > 0, jnp.nan  # of chains that were not kept
+    repeated = repeats(run.positions)
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((new.draws, run.energies))]).all()
     return jax.tree.map(lambda n, o: jnp.where(some, n, o), new, old), {
         "divergences": jnp.where(some, jnp.sum(run.divergences), 0),
-        "r_hat": jnp.where(some, split_r_hat(values).max(), 1.0),
-        "r_hat_energy": jnp.where(some, split_r_hat(run.energies), 1.0),
+        "r_hat": jnp.where(some, split_r_hat(values).max(), nothing),
+        "r_hat_energy": jnp.where(some, split_r_hat(run.energies), nothing),
+        "acceptance": jnp.where(some, run.acceptance.mean(), nothing),
+        "distinct": jnp.where(some, run.energies.size - repeated.sum(), 0),
+        "repeated": jnp.where(some, repeated.mean(), 0.0),
         "gradients": jnp.where(some, run.steps.mean(), 0.0),
         "finite": finite | ~some,
     }

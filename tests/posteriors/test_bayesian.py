@@ -16,6 +16,7 @@ from scipy import stats
 
 from al_jax import acquisitions as aq
 from al_jax import campaign, posteriors
+from al_jax.engine.compiled import full_buffer
 from al_jax.likelihood import categorical, gaussian
 from al_jax.models import MLP, VariationalDense
 from al_jax.models.last_layer import forward_split, last_layer, stacked
@@ -28,7 +29,8 @@ from al_jax.posteriors.curvature import (
     negative_log_likelihood,
     whitened,
 )
-from al_jax.posteriors.nuts import run_chains, split_r_hat
+from al_jax.posteriors.nuts import State as NutsState
+from al_jax.posteriors.nuts import keep, run_chains, split_r_hat
 from al_jax.testing import lowered
 from al_jax.training import Training, l2
 from al_jax.types import Data, Labelled
@@ -327,7 +329,56 @@ def test_nuts_of_the_last_layer_and_of_the_whole_network_are_the_exact_posterior
 def test_split_r_hat_is_numpyro_s():
     values = np.random.default_rng(0).normal(size=(3, 11, 4)) + np.arange(3)[:, None, None]
     np.testing.assert_allclose(split_r_hat(jnp.asarray(values)), split_gelman_rubin(values), rtol=1e-5)
-    assert split_r_hat(jnp.ones((2, 8))) == 1
+    stuck = np.ones((2, 8))
+    assert np.isnan(split_r_hat(jnp.asarray(stuck)))
+    assert np.isnan(split_gelman_rubin(stuck))
+
+
+def test_chains_that_never_move_are_not_called_converged():
+    """A potential that is finite at the start alone: every proposal is refused."""
+
+    def wall(position):
+        return jnp.where(jnp.abs(position).sum() == 0, 0.0, jnp.inf)
+
+    run = run_chains(KEY, wall, jnp.zeros((2, 3)), 5, 8)
+    state = NutsState(None, jnp.zeros(3))
+    _, report = keep(state, state, run, run.positions, jnp.asarray(4))
+    assert np.isnan(report["r_hat"])
+    assert np.isnan(report["r_hat_energy"])
+    assert report["distinct"] == 2, "one of each chain"
+    assert report["repeated"] == 1
+    assert report["acceptance"] == 0
+
+
+def test_an_ensemble_reports_its_worst_member():
+    base = tiny("point")
+
+    def fit(key, state, data):
+        fitted, info = base.fit(key, state, data)
+        which = jax.random.uniform(key)
+        edge = {"r_hat": which, "repeated": which, "prior_at_edge": which > 0.5, "divergences": 1, "other": which}
+        return fitted, info | jax.tree.map(jnp.asarray, edge)
+
+    posterior = posteriors.ensemble(base._replace(fit=fit), 4)
+    labelled = full_buffer(X, np.zeros(len(X), np.int32))
+    _, info = jax.jit(posterior.fit)(KEY, posterior.init(KEY, X), Data(labelled))
+    which = jax.vmap(jax.random.uniform)(jax.random.split(KEY, 4))
+    assert info["r_hat"] == info["repeated"] == which.max()
+    assert info["divergences"] == 4
+    assert info["prior_at_edge"] == (which > 0.5).any()
+    assert info["other"] == pytest.approx(float(which.mean()))
+
+
+def test_a_prior_at_the_edge_of_its_range_is_reported_and_said_once(dataset):
+    """Features that are as good as 0 and balanced labels: weights of 0 are best, and so is the narrowest prior."""
+    small = dataset._replace(inputs=dataset.inputs * 1e-7, test_inputs=dataset.test_inputs * 1e-7)
+    settings = campaign.Settings(seeds=1, initial_labels=6, max_labels=14, batch_size=4, num_samples=4)
+    training = Training(optax.sgd(1e-6), steps=1)
+    posterior = posteriors.laplace(MLP(3, (4,), 0.0), categorical(), training)
+    with pytest.warns(RuntimeWarning, match="lies at the edge of the precisions") as told:
+        done = campaign.run(posterior, aq.top_k(aq.bald), small, settings)
+    assert done.rounds.fit_prior_at_edge.sum() > 1
+    assert sum("at the edge" in str(warning.message) for warning in told) == 1
 
 
 def test_there_are_no_more_samples_than_draws_and_no_draw_twice():

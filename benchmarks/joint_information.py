@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from al_jax.acquisitions import batchbald
-from al_jax.acquisitions.draws.batchbald import conditional_entropies, extend, posterior_weights, start
+from al_jax.acquisitions.toolbox.configurations import conditional_entropies, extend, posterior_weights, start
 from al_jax.information import entropy, log_mean_exp
 
 

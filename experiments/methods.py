@@ -1,8 +1,8 @@
-"""Every acquisition function on digits: paired seeds, small and large batches, one table each.
+"""Every acquisition function on digits: paired seeds, a table for small batches and one for large ones.
 
-python -m experiments.methods                                    # run what is missing, print the tables
+python -m experiments.methods                           # run what is missing, print the tables
+python -m experiments.methods --output docs/methods.md  # what is committed
 python -m experiments.methods --only badge lcmd --seeds 5 --results-dir results/methods
-python -m experiments.methods --output docs/methods.md           # what is committed
 
 A method's curve is a small file of its own: a run that was killed goes on, and a new method adds its rows alone.
 """
@@ -25,14 +25,8 @@ METHODS = (
     *("stochastic_top_k(bald)", "batchbald(1000)", "acs_fw", "epig(200)", "eer(200)", "emoc(200)", "core_mse(200)"),
     *("egl", "gradient_norm", "badge", "kernel_kmeans_plus_plus", "lcmd", "max_det", "farthest_first('gradients')"),
     *("core_set", "k_dpp", "k_means", "weighted_k_means", "clue", "cluster_margin", "typiclust", "prob_cover"),
-    *(
-        "max_herding",
-        "u_herding(entropy)",
-        "suggestive(entropy, 200)",
-        "information_density(entropy)",
-        "falcun",
-        "cdal",
-    ),
+    *("max_herding", "u_herding(entropy)", "suggestive(entropy, 200)", "information_density(entropy)"),
+    *("falcun", "cdal"),
     *("borda(entropy, bald)", "mixture(bald, random, shares=(0.8, 0.2))", "switch(60, typiclust, badge)"),
     *("per_class_quota(bald)", "prefilter(entropy, 200, badge)"),
 )

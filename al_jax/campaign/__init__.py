@@ -1,21 +1,17 @@
 """The active-learning loop, and what it keeps on disk."""
 
 from al_jax.campaign.loop import (
-    DEFAULT_CHUNK,
     Campaign,
     Diverged,
     Oracle,
     Proposed,
     Settings,
-    layout_of,
     load,
-    programs,
     refuse_all_stopped,
     rounds,
     run,
-    start_rows,
-    validate,
 )
+from al_jax.campaign.setup import DEFAULT_CHUNK, layout_of, programs, start_rows, validate
 
 __all__ = [
     "DEFAULT_CHUNK",

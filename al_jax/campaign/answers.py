@@ -8,6 +8,8 @@ from al_jax.campaign.records import Record, Settings, finite
 from al_jax.data import Dataset
 from al_jax.types import RoundInfo
 
+UNKNOWN = "and answered=False for a row whose label is not known"
+
 
 def wanted(info: RoundInfo, records: list[Record], settings: Settings) -> np.ndarray:
     """bool [S, B]: the proposed rows that are worth asking about, of seeds that go on."""
@@ -25,7 +27,7 @@ def checked(
     """
     if not isinstance(answers, tuple | list) or len(answers) != 2:
         raise ValueError(f"the oracle returned {type(answers).__name__}: expected (labels, answered), two arrays")
-    labels, answered = (_array(name, value, wanted.shape) for name, value in zip(NAMES, answers, strict=True))
+    labels, answered = _array("labels", answers[0], wanted.shape), _array("answered", answers[1], wanted.shape)
     if labels.dtype.kind not in "biuf":
         raise ValueError(f"labels is {labels.dtype}: expected numbers of classes, {UNKNOWN}")
     if answered.dtype != bool and not np.isin(answered, (0, 1)).all():
@@ -45,11 +47,8 @@ def checked(
     return labels, answered & (np.cumsum(answered, axis=1) <= room[:, None])
 
 
-NAMES = "labels", "answered"
-UNKNOWN = "and answered=False for a row whose label is not known"
-
-
 def _array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """`value` as an array of this shape, [S, B]; ValueError otherwise."""
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array, whose mask would be lost: expected an array, {UNKNOWN}")
     try:

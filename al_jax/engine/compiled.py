@@ -10,7 +10,7 @@ import numpy as np
 
 from al_jax.data import Dataset
 from al_jax.data.dataset import take
-from al_jax.engine import parallel
+from al_jax.engine import lowering, parallel
 from al_jax.engine.parallel import Layout
 from al_jax.engine.state import State
 from al_jax.types import Cycle, Inputs, Labelled, RoundInfo
@@ -48,23 +48,23 @@ def compile_cycle(
     of_pool, of_test = (parallel.row_shapes(inputs, layout) for inputs in (dataset.inputs, dataset.test_inputs))
     of_validation = parallel.shapes(validation, layout)
     of_test = parallel.shapes(test, layout)._replace(inputs=of_test)
-    start = parallel.lower_over_seeds(programs.start, layout, (True,) * 4 + (False,), *first[0], available)
+    start = lowering.lower_over_seeds(programs.start, layout, (True,) * 4 + (False,), *first[0], available)
     blank = parallel.shapes(start.out_info, layout, of_seeds=True)
     remembering = first[0][0], blank.available, of_pool
-    remember = parallel.lower_over_seeds(programs.remember, layout, (True, True, False), *remembering)
+    remember = lowering.lower_over_seeds(programs.remember, layout, (True, True, False), *remembering)
     state = blank._replace(memory=parallel.shapes(remember.out_info, layout, of_seeds=True))
-    learn = parallel.lower_over_seeds(
+    learn = lowering.lower_over_seeds(
         programs.learn, layout, (True, False, False, False), blank, of_pool, of_validation, of_test
     )
     of_learned = parallel.shapes(learn.out_info[1], layout, of_seeds=True)
-    choose = parallel.lower_over_seeds(
+    choose = lowering.lower_over_seeds(
         programs.choose, layout, (True, True, False, False), state, of_learned, of_pool, of_validation
     )
     batch, join, split = transfers(dataset, layout)
     absorb = lower_absorb(programs.absorb, blank, batch, len(seeds), batch_size, dataset, layout)
     lowered = [start, remember, learn, choose, absorb]
-    executables = dict(zip(Cycle._fields, parallel.compile_lowered(lowered), strict=True))
-    parallel.check_memory(list(executables.values()), state, layout)
+    executables = dict(zip(Cycle._fields, lowering.compile_lowered(lowered), strict=True))
+    lowering.check_memory(list(executables.values()), state, layout)
     compile_seconds = time.perf_counter() - began
     run = Cycle(**executables)
     inputs, validation = parallel.place_rows(dataset.inputs, layout), parallel.replicate(validation, layout)
@@ -101,11 +101,11 @@ def lower_absorb(
     batch_size: int,
     dataset: Dataset,
     layout: Layout,
-) -> parallel.Lowered:
+) -> lowering.Lowered:
     """`absorb` for a state without parameters and memory: they pass through, and need not be copied."""
     rows = np.zeros((seeds, batch_size), np.int32)
     answers = batch(rows, dataset.labels[rows], rows > 0)[0]
-    return parallel.lower_over_seeds(absorb, layout, (True,) * 5, _bare(state), *answers)
+    return lowering.lower_over_seeds(absorb, layout, (True,) * 5, _bare(state), *answers)
 
 
 def absorbed(absorb: Callable[..., State], state: State, answers: tuple[Any, ...]) -> State:

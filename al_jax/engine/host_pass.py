@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from al_jax.data.dataset import HostInputs
-from al_jax.engine import parallel
+from al_jax.engine import lowering, parallel
 from al_jax.engine.cycle import Begun, Steps
 from al_jax.engine.parallel import Layout
 from al_jax.engine.state import State
@@ -82,7 +82,7 @@ def compile_pass(
 
     x = jax.tree.map(lambda leaf: placed((*lead, piece, *leaf.shape[1:]), leaf.dtype, lies), inputs)
     x_and_rows = x, placed((*lead, piece), jnp.int32, lies)
-    compiled = parallel.compile_over_seeds(program, layout, (True, False, True, mapped), *known, x_and_rows)
+    compiled = lowering.compile_over_seeds(program, layout, (True, False, True, mapped), *known, x_and_rows)
 
     state, validation, begun = known
     one_state, one_begun = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), (state, begun))

@@ -19,7 +19,7 @@ from jaxtyping import Array
 
 from al_jax.data import Dataset
 from al_jax.data.dataset import take
-from al_jax.engine import parallel
+from al_jax.engine import lowering, parallel
 from al_jax.engine.compiled import Compiled, absorbed, full_buffer, lower_absorb, transfers
 from al_jax.engine.cycle import Begun, Steps
 from al_jax.engine.host_pass import PIECE_BYTES, compile_pass, shape_of
@@ -76,7 +76,7 @@ def compile_host_pool(
     starts = parallel.split((keys_of_seeds, take(dataset.inputs, rows), rows, dataset.labels[rows]), layout)
     available = parallel.replicate(np.ones(size, bool), layout)
     batch, join, split = transfers(dataset, layout)
-    lower = parallel.lower_over_seeds
+    lower = lowering.lower_over_seeds
     start = lower(steps.start, layout, (True,) * 4 + (False,), *starts[0], available)
     blank = parallel.shapes(start.out_info, layout, of_seeds=True)
     remember = lower(steps.remember, layout, (True, True, False), starts[0][0], blank.available, None)
@@ -100,9 +100,9 @@ def compile_host_pool(
     score = compile_pass(steps.acquisition.summarise, *(steps, layout, dataset.inputs, known, offered, piece_bytes))
     mapped, chosen = (True, True, False, True, True, True), (state, learned, validation, begun, offered, score.found)
     finishes = lower(finish, layout, mapped, *chosen, kept=False)
-    executables = parallel.compile_lowered([*lowered, finishes])
+    executables = lowering.compile_lowered([*lowered, finishes])
     passes = [score.executable, *([rank.executable] if m < subset else [])]
-    parallel.check_memory([*executables, *passes], state, layout)
+    lowering.check_memory([*executables, *passes], state, layout)
     run_start, run_remember, run_learn, run_begin, run_absorb, *run_keep, run_finish = executables
     compile_seconds = time.perf_counter() - began
 

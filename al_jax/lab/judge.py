@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from al_jax import campaign
 from al_jax.acquisitions import batchbald
 from al_jax.data.dataset import take
-from al_jax.engine import parallel
+from al_jax.engine import lowering, parallel
 from al_jax.engine.cycle import steps
 from al_jax.engine.learning import Sizes
 from al_jax.engine.state import keys
@@ -58,7 +58,7 @@ def judge(
     def compile_once(name: str, function: Callable, mapped: tuple[bool, ...], *args: Any) -> Any:
         if name not in compiled:
             one_by_one = one_by_one_on_cpu(function)
-            compiled[name] = parallel.compile_over_seeds(one_by_one, layout, mapped, *args)
+            compiled[name] = lowering.compile_over_seeds(one_by_one, layout, mapped, *args)
         return compiled[name](*args)
 
     def run(name: str, number: int, snapshot: Snapshot) -> Judged:

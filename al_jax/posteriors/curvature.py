@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.sparse.linalg import cg
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from al_jax.types import Likelihood
 
@@ -170,10 +170,11 @@ def log_evidence(
     return -loss - 0.5 * jnp.sum(jnp.log1p(diagonalised(matrix, mode.shape).eigenvalues / precision))
 
 
-def at_edge(precision: Float[Array, ""]) -> Bool[Array, ""]:
-    """Whether the best precision that `fit_gaussian` found is an end of its range, to its accuracy."""
-    exponent = jnp.log10(precision)
-    return (exponent < LOG10_PRECISIONS[0] + EDGE) | (exponent > LOG10_PRECISIONS[1] - EDGE)
+def at_edge(found: Float[Array, ""], given: float | None, count: Int[Array, ""]) -> Bool[Array, ""]:
+    """Whether the precision that `fit_gaussian` sought, on `count` rows, is an end of its range, to its accuracy."""
+    exponent = jnp.log10(found)
+    sought = (count > 0) & (given is None)
+    return sought & ((exponent < LOG10_PRECISIONS[0] + EDGE) | (exponent > LOG10_PRECISIONS[1] - EDGE))
 
 
 def fit_gaussian(

@@ -53,10 +53,10 @@ def laplace(
       prior_precision: of the N(0, 1 / precision) prior over the last layer's weights, biases included; None maximises
         the marginal likelihood over 1e-3 to 1e3 in every fit.
 
-    `fit` reports `log_evidence` in nats, `prior_precision` and, where it was sought, `prior_at_edge`: whether it is one
-    of the two limits. A Gauss-Newton matrix that is not positive definite (of
-    a likelihood that is not convex in the outputs) makes `finite` False, which stops that seed of a campaign. `init`
-    raises ValueError when the network does not end in a dense layer, the constructor for a wrong argument.
+    `fit` reports `log_evidence` in nats, `prior_precision` and `prior_at_edge`: whether it was sought and is one of the
+    two limits. A Gauss-Newton matrix that is not positive definite (of a likelihood that is not convex in the outputs)
+    makes `finite` False, which stops that seed of a campaign. `init` raises ValueError when the network does not end in
+    a dense layer, the constructor for a wrong argument.
     """
     if likelihood.outputs not in (None, 1):
         raise ValueError("likelihood: expected one that is convex in the outputs, and noise learned row by row is not")
@@ -86,10 +86,10 @@ def laplace(
         fitted = State(replaced(params, path, gaussian.mode), gaussian)
         kept = jax.tree.map(lambda new, old: jnp.where(some, new, old), fitted, state)
         eigenvalues = gaussian.curvature.eigenvalues  # NaN where the matrix is not positive definite
-        edge = {} if prior_precision is not None else {"prior_at_edge": at_edge(gaussian.precision) & some}
-        return kept, info | edge | {
+        return kept, info | {
             "log_evidence": jnp.where(some, evidence, 0.0),
             "prior_precision": kept.gaussian.precision,
+            "prior_at_edge": at_edge(gaussian.precision, prior_precision, data.labelled.count),
             "finite": info["finite"] & (jnp.isfinite(evidence + eigenvalues.sum()) | ~some),
         }
 

@@ -64,9 +64,9 @@ def nuts_last_layer(
         never more than chains * draws samples are given.
 
     `fit` reports `divergences`, `r_hat` (the largest split R-hat of a weight), `r_hat_energy` (that of the potential
-    energy), `gradients` a draw, `acceptance`, `distinct` draws, the share of draws `repeated` from the one before, and,
-    where `prior_std` is None, `prior_at_edge`. Chains that never move have an R-hat of NaN.
-    `init` raises ValueError when the network does not end in a dense layer.
+    energy), `gradients` a draw, `acceptance` (a probability), `distinct` draws, the share of draws `repeated` from the
+    one before, and of the prior what `laplace` does. Chains that never move have an R-hat of NaN. `init` raises
+    ValueError when the network does not end in a dense layer.
     """
     if likelihood.outputs not in (None, 1):
         raise ValueError("likelihood: expected one that is convex in the outputs, and noise learned row by row is not")
@@ -106,8 +106,8 @@ def nuts_last_layer(
         fitted = State(replaced(params, path, weights.mean(0)), weights)
         kept, report = keep(state, fitted, run, run.positions, data.labelled.count)
         report["finite"] &= info["finite"]
-        edge = {} if precision is not None else {"prior_at_edge": at_edge(found) & (data.labelled.count > 0)}
-        return kept, info | report | edge | {"prior_std": jax.lax.rsqrt(found)}
+        of_prior = {"prior_std": jax.lax.rsqrt(found), "prior_at_edge": at_edge(found, precision, data.labelled.count)}
+        return kept, info | report | of_prior
 
     def predict(state: State, chosen: Any, x: Inputs) -> Predictions:
         return predict_last(module, likelihood, state.params, chosen, x)
@@ -235,23 +235,27 @@ def split_r_hat(values: Float[Array, "chains draws ..."]) -> Float[Array, "..."]
 
 def repeats(positions: Any) -> Bool[Array, "chains draws-1"]:
     """Which draws equal the draw before, in every parameter."""
-    same = [
-        jnp.all((leaf[:, 1:] == leaf[:, :-1]).reshape(*leaf[:, 1:].shape[:2], -1), -1)
-        for leaf in jax.tree.leaves(positions)
-    ]
-    return jnp.stack(same).all(0)
+
+    def same(leaf: Float[Array, "chains draws ..."]) -> Bool[Array, "chains draws-1"]:
+        return (leaf[:, 1:] == leaf[:, :-1]).all(axis=tuple(range(2, leaf.ndim)))
+
+    return jnp.stack([same(leaf) for leaf in jax.tree.leaves(positions)]).all(0)
 
 
 def keep(old: State, new: State, run: Chains, values: Array, count: Array) -> tuple[State, dict[str, Array]]:
-    """The new state, or the old one while nothing is labelled, and the report with R-hat of `values`."""
-    some, nothing = count > 0, jnp.nan  # of chains that were not kept
+    """The new state, or the old one while nothing is labelled, and the report with the largest R-hat of `values`.
+
+    Values that are constant in all chains, such as an output that no weight reaches, are left out of it; where all are,
+    and where nothing is labelled, it is NaN.
+    """
+    some = count > 0
     repeated = repeats(run.positions)
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((new.draws, run.energies))]).all()
     return jax.tree.map(lambda n, o: jnp.where(some, n, o), new, old), {
         "divergences": jnp.where(some, jnp.sum(run.divergences), 0),
-        "r_hat": jnp.where(some, split_r_hat(values).max(), nothing),
-        "r_hat_energy": jnp.where(some, split_r_hat(run.energies), nothing),
-        "acceptance": jnp.where(some, run.acceptance.mean(), nothing),
+        "r_hat": jnp.where(some, jnp.nanmax(split_r_hat(values)), jnp.nan),
+        "r_hat_energy": jnp.where(some, split_r_hat(run.energies), jnp.nan),
+        "acceptance": jnp.where(some, run.acceptance.mean(), jnp.nan),
         "distinct": jnp.where(some, run.energies.size - repeated.sum(), 0),
         "repeated": jnp.where(some, repeated.mean(), 0.0),
         "gradients": jnp.where(some, run.steps.mean(), 0.0),

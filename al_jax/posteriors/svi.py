@@ -135,6 +135,7 @@ def prime(key: PRNGKey, params: Any, prior: Prior, guide: Callable[..., autoguid
     unbounded = {name: leaf for name, leaf in by_name(params).items() if _is_real(priors.get(name))}
     sites = model(priors, params)
     name = getattr(getattr(guide, "func", guide), "__name__", repr(guide))
+    # Guides are classes of numpyro or the user's own, and say in any of these ways that parameters do not suit them.
     try:
         built = guide(sites, init_loc_fn=init_to_value(values=unbounded))
         if isinstance(built, NEED_DATA):
@@ -163,7 +164,7 @@ def prime(key: PRNGKey, params: Any, prior: Prior, guide: Callable[..., autoguid
     def divergence(of_guide: Any, key: PRNGKey) -> Array:
         return elbo.loss(key, constrained(of_guide), sites, built)
 
-    try:
+    try:  # `AutoGuide.median` raises this unless a guide has one, which only calling it tells
         jax.eval_shape(centre, start)
     except NotImplementedError as error:
         raise ValueError(f"guide={name} has no median, which `point` and early stopping use: try AutoNormal") from error

@@ -104,7 +104,7 @@ def _whole(folder: Path, config: Experiment) -> Kept:
     """The folder's seeds; StoreError when one has other labels than its recipe and was not stopped."""
     found, settings = kept.read(folder, folder.name), config.settings
     grid = [*range(settings.initial_labels, settings.max_labels, settings.batch_size), settings.max_labels]
-    stopped = {int(seed) for run in found.runs for seed in run["stopped"]}
+    stopped = set(found.stopped)
     missing = {"round", "num_labelled", "accuracy", "nll", "ece", "brier", "fit_steps"} - set(found.rounds)
     if missing:
         raise StoreError(f"{folder} has tables without the column {min(missing)}")

@@ -38,6 +38,11 @@ class Kept(NamedTuple):
         """In ascending order."""
         return sorted(seed for run in self.runs for seed in run["seeds"])
 
+    @property
+    def stopped(self) -> dict[int, str]:
+        """Why seeds were stopped."""
+        return {int(seed): why for run in self.runs for seed, why in run["stopped"].items()}
+
 
 def recipe(experiment: Experiment) -> dict[str, Any]:
     """The experiment as JSON has it, without `HOW`."""

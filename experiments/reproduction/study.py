@@ -153,11 +153,11 @@ def run(
     to_do = jobs(name, study, recipes, options)
     for config in {job.arm: job.config for job in to_do}.values():
         runner.build(config)  # whatever is wrong with the last arm is said before the first one runs
-    over, done = _run(name, study, to_do, options)
-    _present(name, study, options)
-    runner.refuse_all_stopped(done)
-    if over:
+    stopped = _run(name, study, to_do, options)
+    done = _present(name, study, options)
+    if stopped:
         console.print(f"stopped after {options.max_hours} hours: the same command with --resume continues")
+    runner.refuse_all_stopped(done)
 
 
 def expect(holds: bool, name: str, value: object, expected: str) -> None:
@@ -166,34 +166,36 @@ def expect(holds: bool, name: str, value: object, expected: str) -> None:
         raise ValueError(f"{name}={value!r}: expected {expected}")
 
 
-def _run(name: str, study: Study, to_do: list[Job], options: StudyOptions) -> tuple[bool, dict[str, Campaign]]:
-    """Run the jobs in turn: whether the time was over before they were finished, and those that are."""
-    began, finished = time.monotonic(), dict[str, Campaign]()
-    for job in to_do:
+def _run(name: str, study: Study, to_do: list[Job], options: StudyOptions) -> bool:
+    """Run the jobs in turn; whether the time was over before they were finished."""
+    began = time.monotonic()
+    for number, job in enumerate(to_do):
         left = None if options.max_hours is None else options.max_hours - (time.monotonic() - began) / 3600
-        if finished and on_first(partial(_over, left)):  # the first always begins: time is short, not over
-            return True, finished
+        if number and on_first(partial(_over, left)):  # the first always begins
+            return True
         hours = None if left is None else max(left, 1e-9)
         resuming = dataclasses.replace(options, resume=True)  # `jobs` has refused what had to be
         done = runner.run_experiment(job.config, job.directory, resuming, method=job.arm, max_hours=hours)
         if not done.finished:
-            return True, finished
-        finished[f"{job.arm}, seeds from {job.config.settings.first_seed}"] = done
+            return True
         on_first(partial(kept.keep, job.folder, job.config, done, command(name, study, job), job.directory))
         jax.clear_caches()  # the next one compiles programs of its own
-    return False, finished
+    return False
 
 
 def _over(hours_left: float | None) -> bool:
     return hours_left is not None and hours_left <= 0
 
 
-def _present(name: str, study: Study, options: StudyOptions) -> None:
-    """Print the table of all kept seeds of these arms and draw their curves; say which seeds are missing."""
+def _present(name: str, study: Study, options: StudyOptions) -> dict[str, Campaign]:
+    """Print the table of all kept seeds of these arms and draw their curves; say which seeds are missing.
+
+    Returns these arms, on process 0.
+    """
     tables = kept_folder(name, study, options)
     asked = range(study.first_seed, study.first_seed + study.seeds)
     if jax.process_index() > 0:
-        return
+        return {}
     found = {arm: kept.read(tables / arm, arm) for arm in study.arms if kept.seeds(tables / arm)}
     rounds = pd.concat([arm.rounds for arm in found.values()], ignore_index=True) if found else pd.DataFrame()
     title = f"{name}, {variant(study)}"
@@ -208,10 +210,10 @@ def _present(name: str, study: Study, options: StudyOptions) -> None:
         missing = [seed for seed in asked if seed not in here]
         if missing:
             console.print(f"[yellow]{arm}:[/] {len(asked) - len(missing)} of {len(asked)} seeds finished")
-        for run in found[arm].runs if arm in found else []:
-            for seed, why in run["stopped"].items():
-                console.print(f"[yellow]{arm}, seed {seed} was stopped:[/] {why}")
+        for seed, why in found[arm].stopped.items() if arm in found else []:
+            console.print(f"[yellow]{arm}, seed {seed} was stopped:[/] {why}")
     console.print(f"results: {tables}", soft_wrap=True, highlight=False)
+    return {arm: Campaign(here.rounds, here.acquired, here.stopped, float("nan")) for arm, here in found.items()}
 
 
 def _consecutive(numbers: list[int]) -> list[list[int]]:

@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from al_jax.acquisitions import random
 from al_jax.campaign import Settings, run
-from al_jax.engine import parallel
+from al_jax.engine import lowering
 from al_jax.likelihood import categorical, gaussian
 from al_jax.models import MLP, VariationalDense
 from al_jax.posteriors import ensemble, mc_dropout, point, variational
@@ -20,7 +20,7 @@ def ensemble_of_two(*args):
 
 @pytest.fixture
 def _nothing_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "compile_lowered", lambda *_: pytest.fail("it was compiled"))
+    monkeypatch.setattr(lowering, "compile_lowered", lambda *_: pytest.fail("it was compiled"))
 
 
 @pytest.mark.parametrize("width", [1, 2, 4, 10])

@@ -1,6 +1,5 @@
 """Seeds in blocks over devices: padding is dropped, nothing compiles twice, the number of devices changes no bit."""
 
-import contextlib
 import json
 import os
 import subprocess
@@ -8,17 +7,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 import pytest
-from conftest import tiny
 
 from al_jax import campaign
-from al_jax.acquisitions import random
 from al_jax.data import Dataset
 from al_jax.engine import parallel
 from al_jax.mesh import chunking, unplaced
@@ -106,54 +102,9 @@ def test_a_sharded_pool_is_whole_chunks_on_every_device(rows: int, size: int, de
     assert equal(unplaced(placed, rows, layout.mesh), jax.tree.map(jnp.asarray, table))
 
 
-# memory
-
-
-class Executable(NamedTuple):
-    """What `check_memory` asks of a compiled program."""
-
-    argument_size_in_bytes: int
-    output_size_in_bytes: int
-    temp_size_in_bytes: int
-
-    def memory_analysis(self) -> "Executable":
-        return self
-
-
-def test_memory_is_that_of_the_hungriest_program_and_of_the_states_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    layout = parallel.layout(6, 2, ONE)
-    state = parallel.shapes(np.zeros((1, 2, 5), np.float32), layout, of_seeds=True)
-    needed = 100 + 20 + 3 + 2 * 40
-    for there, fits in ((needed, True), (needed - 1, False)):
-        monkeypatch.setattr(parallel, "device_memory", lambda _, there=there: there)
-        message = r"a round needs 0\.0 MiB on each device .* --chunk-size, .* --seed-block \(now 2\) or --pool-on host"
-        with contextlib.nullcontext() if fits else pytest.raises(ValueError, match=message):
-            parallel.check_memory([Executable(1, 2, 3), Executable(100, 20, 3)], state, layout)
-
-
-def test_a_campaign_that_does_not_fit_is_refused_before_any_round(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parallel, "device_memory", lambda _: 1000)
-    settings = campaign.Settings(seeds=1, initial_labels=3, batch_size=3, max_labels=6, num_samples=2)
-    with pytest.raises(ValueError, match=r"a round needs 0\.\d MiB on each device and there are 0\.0 MiB"):
-        campaign.run(
-            tiny("point"), random(), dataset, settings, oracle=lambda _: pytest.fail("a round was run"), devices=ONE
-        )
-
-
 def test_an_unknown_mode_is_an_error(dataset: Dataset) -> None:
     with pytest.raises(ValueError, match="mode='rows': expected 'replicas' or 'pool'"):
         campaign.validate(dataset, campaign.Settings(initial_labels=3, max_labels=6, batch_size=3, mode="rows"))
-
-
-def test_the_memory_of_a_device_is_its_limit_or_its_share_of_what_is_free() -> None:
-    limited = [SimpleNamespace(process_index=0, memory_stats=lambda b=b: {"bytes_limit": b}) for b in (700, 500)]
-    assert parallel.device_memory(parallel.Layout(2, 1, tuple(limited))) == 500
-    free = parallel.device_memory(parallel.layout(1, 1, ONE))
-    assert 2**20 < free < psutil.virtual_memory().total
-    halves = parallel.Layout(2, 1, (*ONE, *ONE))
-    assert 2**20 < parallel.device_memory(halves) < 0.75 * free
 
 
 def test_no_more_devices_are_used_than_there_are_blocks() -> None:
@@ -166,30 +117,6 @@ def test_no_more_devices_are_used_than_there_are_blocks() -> None:
 def test_the_width_does_not_depend_on_the_number_of_devices() -> None:
     widths = {parallel.layout(5, 2, [f"device {i}" for i in range(n)]).width for n in (1, 2, 3, 8)}
     assert widths == {2}
-
-
-@pytest.mark.parametrize(("count", "width"), [(1, 4), (5, 2), (7, 3), (4, 4)])
-def test_a_compiled_function_maps_over_seeds_and_broadcasts_the_rest(count: int, width: int) -> None:
-    layout = parallel.layout(count, width, ONE)
-    table = np.arange(12, dtype=np.float32).reshape(4, 3)
-    shared, groups = parallel.replicate(table, layout), parallel.split(seeds(count), layout)
-
-    def function(seed: dict[str, jax.Array], table: jax.Array) -> dict[str, jax.Array]:
-        return {"row": table[seed["scalar"] % 4] + seed["matrix"][0, 0], "seed": seed["scalar"]}
-
-    compiled = parallel.compile_over_seeds(function, layout, (True, False), groups[0], shared)
-    found = parallel.join([compiled(group, shared) for group in groups], layout)
-    numbers = np.arange(count)
-    assert np.array_equal(found["row"], table[numbers % 4] + numbers[:, None])
-    assert np.array_equal(found["seed"], numbers)
-
-
-def test_a_compiled_function_refuses_other_shapes_instead_of_compiling_again() -> None:
-    layout = parallel.layout(4, 2, ONE)
-    groups = parallel.split(np.zeros((4, 3)), layout)
-    compiled = parallel.compile_over_seeds(jnp.sin, layout, (True,), groups[0])
-    with pytest.raises((TypeError, ValueError)):
-        compiled(parallel.split(np.zeros((4, 5)), layout)[0])
 
 
 def test_the_thread_pool_follows_nproc(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +162,7 @@ import numpy as np
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 
 from al_jax import campaign
-from al_jax.engine import parallel
+from al_jax.engine import lowering, parallel
 from experiments import experiment, runner
 
 assert jax.local_device_count() == int(sys.argv[1])
@@ -249,16 +176,16 @@ for seeds in (1, 5, 8, 11):
         assert all(len(group.sharding.device_set) == devices for group in groups)
         assert np.array_equal(parallel.join(groups, layout), numbers)
 shared = parallel.replicate(np.arange(3.0), layout)
-double = parallel.compile_over_seeds(lambda x, y: x.sum() * y, layout, (True, False), groups[0], shared)
+double = lowering.compile_over_seeds(lambda x, y: x.sum() * y, layout, (True, False), groups[0], shared)
 found = parallel.join([double(group, shared) for group in groups], layout)
 assert np.array_equal(found, numbers.sum(1)[:, None] * np.arange(3.0))
 
 lowered = {}
-lower_here = parallel.lower_over_seeds
+lower_here = lowering.lower_over_seeds
 
 
 def lower_for_all(function, layout, mapped, *args, **kept):
-    program = parallel.mapped_over_seeds(function, layout, mapped)
+    program = lowering.mapped_over_seeds(function, layout, mapped)
     exported = jax.export.export(program, platforms=("tpu", "cuda"))(*args)
     lowered[f"{layout.mode} {function.__name__}"] = (exported.nr_devices, exported.mlir_module())
     return lower_here(function, layout, mapped, *args, **kept)
@@ -271,7 +198,7 @@ of_pool = [("pool", 2, whole, None), ("pool", 2, part, 777)]
 campaigns = {1: [*of_replicas, ("replicas", 2, part, 777)], 2: of_pool, 8: of_replicas + of_pool}
 for mode, block, acquisition, subset in campaigns[jax.local_device_count()]:
     name = f"{mode} {block} {'bald' if acquisition is whole else 'core_set'}"
-    parallel.lower_over_seeds = lower_for_all if name.endswith("2 bald") else lower_here
+    lowering.lower_over_seeds = lower_for_all if name.endswith("2 bald") else lower_here
     settings = campaign.Settings(
         seeds=7, batch_size=5, max_labels=30, num_samples=3, chunk_size=100, seed_block=block, mode=mode,
         pool_subset=subset,

@@ -1,6 +1,7 @@
 """Papers' experiments from the command line to their kept tables: stopped, resumed, extended, refused."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,19 @@ def test_a_stopped_run_says_so_and_continues_to_the_same_rows(
     run(tmp_path, resume=True)
     name = "acquired_seed0.csv"
     assert (tables(tmp_path) / name).read_bytes() == (tables(finished) / name).read_bytes()
+
+
+def test_it_fails_where_every_seed_of_an_arm_was_stopped_and_not_where_one_was(finished: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(finished / "kept", tmp_path / "kept")
+    file = tables(tmp_path) / "run.json"
+    stored = json.loads(file.read_text())
+    for part in stored["runs"]:
+        assert any(not other["stopped"] for other in stored["runs"])
+        run(tmp_path, keep=copied, seeds=2)
+        part["stopped"] = {str(seed): "training diverged in round 2" for seed in part["seeds"]}
+        file.write_text(json.dumps(stored))
+    with pytest.raises(campaign.Diverged, match=r"bald: every seed was stopped\. training diverged"):
+        run(tmp_path, keep=copied, seeds=2)
 
 
 def test_a_finished_run_that_was_not_kept_is_kept(tmp_path: Path, finished: Path) -> None:

@@ -29,8 +29,8 @@ from al_jax.posteriors.curvature import (
     negative_log_likelihood,
     whitened,
 )
+from al_jax.posteriors.nuts import Chains, keep, run_chains, split_r_hat
 from al_jax.posteriors.nuts import State as NutsState
-from al_jax.posteriors.nuts import keep, run_chains, split_r_hat
 from al_jax.testing import lowered
 from al_jax.training import Training, l2
 from al_jax.types import Data, Labelled
@@ -348,6 +348,18 @@ def test_chains_that_never_move_are_not_called_converged():
     assert report["distinct"] == 2, "one of each chain"
     assert report["repeated"] == 1
     assert report["acceptance"] == 0
+
+
+def test_a_value_that_no_weight_reaches_does_not_hide_r_hat():
+    moving = jax.random.normal(KEY, (2, 40, 3))
+    run = Chains(moving, moving[..., 0], *jnp.zeros((3, 2, 40)))
+    values = moving.at[..., 1].set(0.5)
+    _, report = keep(NutsState(None, moving), NutsState(None, moving), run, values, jnp.asarray(4))
+    assert report["r_hat"] == split_r_hat(moving)[jnp.array([0, 2])].max()
+    assert report["repeated"] == 0
+    assert report["distinct"] == 80
+    _, nothing = keep(NutsState(None, moving), NutsState(None, moving), run, values, jnp.asarray(0))
+    assert np.isnan(nothing["r_hat"]), "no chain ran"
 
 
 def test_an_ensemble_reports_its_worst_member():

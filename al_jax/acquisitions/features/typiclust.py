@@ -6,10 +6,9 @@ from jaxtyping import Array, Float
 
 from al_jax.acquisitions.toolbox.greedy import pick_one_by_one, shuffled
 from al_jax.acquisitions.toolbox.kmeans import kmeans
-from al_jax.acquisitions.toolbox.representations import features, of_labelled, summarised
+from al_jax.acquisitions.toolbox.representations import features, known_rows, of_labelled, summarised
 from al_jax.acquisitions.toolbox.similarities import squared_distances
 from al_jax.memo import memoised
-from al_jax.pool import check_batch_size
 from al_jax.types import Acquired, Acquisition, PRNGKey, Round
 
 MEMBERS = 512
@@ -35,11 +34,9 @@ def typiclust(neighbours: int = 20, max_clusters: int = 500) -> Acquisition:
             raise ValueError(f"{name}={value}: expected at least 1")
 
     def select(key: PRNGKey, round: Round, summary: tuple, available: Array, batch_size: int) -> Acquired:
-        check_batch_size(batch_size, len(available))
         order_key, cluster_key = jax.random.split(key)
         order, ((rows,), free) = shuffled(order_key, (summary, available))
-        (known,) = round.context
-        valid = jnp.arange(len(known)) < round.data.labelled.count
+        (known,), valid = known_rows(round)
         known = jnp.where(valid[:, None], known, 0.0)
         size = min(max_clusters, len(known) + batch_size)
         weights = jnp.concatenate([free, valid]).astype(rows.dtype)

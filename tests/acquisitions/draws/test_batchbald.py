@@ -1,6 +1,5 @@
 """BatchBALD is exact where it can be, unbiased within its stated error where it samples, and greedy either way."""
 
-import importlib
 import itertools
 
 import jax
@@ -12,8 +11,9 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from al_jax.acquisitions import acquire, bald, batchbald
-from al_jax.acquisitions.draws.batchbald import (
-    TOLERANCE,
+from al_jax.acquisitions.draws.batchbald import TOLERANCE
+from al_jax.acquisitions.toolbox import configurations as tools
+from al_jax.acquisitions.toolbox.configurations import (
     Configurations,
     conditional_entropies,
     extend,
@@ -24,7 +24,6 @@ from al_jax.acquisitions.draws.batchbald import (
 )
 from al_jax.information import entropy, joint_entropy, joint_mutual_information, log_marginal
 
-MODULE = importlib.import_module("al_jax.acquisitions.draws.batchbald")  # its function has the same name
 KEY = jax.random.key(0)
 
 
@@ -105,7 +104,7 @@ def test_while_exact_it_is_the_greedy_algorithm(shape, lazy):
 @pytest.mark.parametrize("capacity", [3**5, 60], ids=["exact", "sampled"])
 @pytest.mark.parametrize("groups", [1, 2, 16, 60])
 def test_groups_of_configurations_bound_every_gain(monkeypatch, capacity, groups):
-    monkeypatch.setattr(MODULE, "GROUPS", groups)
+    monkeypatch.setattr(tools, "GROUPS", groups)
     log_probs = jnp.asarray(table(90, 6, 3, 1.5))
     configurations = sampled(KEY, log_probs[:5], capacity)
     beliefs = posterior_weights(configurations)
@@ -120,7 +119,7 @@ def test_groups_of_configurations_bound_every_gain(monkeypatch, capacity, groups
 
 
 def test_lazy_with_few_groups_selects_what_computing_every_gain_selects(monkeypatch):
-    monkeypatch.setattr(MODULE, "GROUPS", 8)
+    monkeypatch.setattr(tools, "GROUPS", 8)
     log_probs = table(400, 20, 4, 0.7)
     lazy, full = (acquire(batchbald(256, lazy=lazy), log_probs, 5) for lazy in (True, False))
     np.testing.assert_array_equal(lazy.indices, full.indices)

@@ -1,6 +1,14 @@
-"""Calls any Flax module in the one way that posteriors need, whatever its author named the training switch."""
+"""Calls any Flax module in the one way that posteriors need, whatever its author named the training switch.
 
+A module is a `flax.linen.Module` whose `__call__` takes the rows, and nothing else that has no default but the training
+switch; it returns one array `[n, ..., C]` and keeps nothing but parameters. The switch is an argument or an attribute
+with a name of `SWITCHES`. Layers of `flax.linen.Dropout` that are not told otherwise follow it, so that networks
+without any switch, such as `nn.Sequential`, have it too. Random numbers come from any stream.
+"""
+
+import dataclasses
 import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.errors
@@ -9,7 +17,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from al_jax.models.layers import Dropout
 from al_jax.types import Inputs, PRNGKey
+
+SWITCHES = {"train": True, "training": True, "is_training": True, "deterministic": False}
+"""Names of the training switch, and its value while training."""
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+WITH_DROPOUT = nn.MultiHeadDotProductAttention
 
 
 class Outputs(NamedTuple):
@@ -37,11 +51,19 @@ def num_rows(inputs: Inputs) -> int:
 def init_params(module: nn.Module, key: PRNGKey, x: Inputs) -> dict[str, Any]:
     """Fresh parameters of `module` for inputs like `x [n, ...]`.
 
-    ValueError when the module keeps other state than parameters: with BatchNorm one draw would not be one function.
+    ValueError for what is not a Flax module, and when it keeps other state than parameters: with BatchNorm one draw
+    would not be one function.
     """
+    if not isinstance(module, nn.Module):
+        raise ValueError(
+            f"module={getattr(module, '__name__', type(module).__name__)}: expected an instance of flax.linen.Module; "
+            "of an NNX class without dropout, `flax.nnx.bridge.to_linen(Class, ...)` makes one"
+        )
     first = jax.tree.map(lambda leaf: leaf[:1], x)
-    variables = dict(module.init({"params": key}, first, **_switch(module, train=False)))
-    params = variables.pop("params")
+    variables = dict(
+        _call(module, first, False, lambda network: lambda *a, **k: network.init({"params": key}, *a, **k))
+    )
+    params = variables.pop("params", {})
     state = sorted(set(variables) - {"intermediates", "extras"})
     if state:
         raise ValueError(
@@ -52,10 +74,32 @@ def init_params(module: nn.Module, key: PRNGKey, x: Inputs) -> dict[str, Any]:
 
 
 def forward(module: nn.Module, params: Any, x: Inputs, rngs: dict[str, PRNGKey] | None = None) -> Outputs:
-    """Apply `module` to a batch `x [n, ...]`; the module's training switch is on exactly when `rngs` are given."""
-    logits, sown = module.apply(
-        {"params": params}, x, **_switch(module, train=bool(rngs)), rngs=rngs, mutable=["intermediates", "extras"]
-    )
+    """Apply `module` to a batch `x [n, ...]`; the module's training switch is on exactly when `rngs` are given.
+
+    Integers of 8 bits, as images are stored, reach the module as float32: its arithmetic would overflow. Wider ones,
+    such as tokens, stay integers. ValueError when the module is not what this file's docstring says.
+    """
+    if rngs:  # whatever stream is not among them takes its keys from Flax's default one
+        rngs = rngs | {"params": jax.random.fold_in(next(iter(rngs.values())), 0)}
+
+    def applied(network: nn.Module) -> Callable[..., Any]:
+        return lambda *a, **k: network.apply(
+            {"params": params}, *a, **k, rngs=rngs, mutable=["intermediates", "extras"]
+        )
+
+    try:
+        logits, sown = _call(module, x, bool(rngs), applied)
+    except flax.errors.InvalidRngError as error:
+        raise ValueError(
+            f"module={type(module).__name__} draws random numbers while it does not train ({error}); expected a switch "
+            f"named {' or '.join(SWITCHES)}"
+        ) from error
+    if not hasattr(logits, "shape") or logits.ndim < 2 or len(logits) != num_rows(x):
+        found = f"[{', '.join(map(str, logits.shape))}]" if hasattr(logits, "shape") else type(logits).__name__
+        raise ValueError(
+            f"module={type(module).__name__} returns {found} for {num_rows(x)} rows: expected one array [n, C]; what "
+            "else it computes goes out by `self.sow('extras', name, value)`"
+        )
     features = sown.get("intermediates", {}).get("features")
     extras = {name: value[0] for name, value in sown.get("extras", {}).items()}
     return Outputs(logits, None if features is None else features[0].reshape(len(features[0]), -1), extras)
@@ -90,18 +134,62 @@ def completed(draw: Any, params: Any) -> Any:
 
 
 def has_dropout(module: nn.Module, params: Any, x: Inputs) -> bool:
-    """Whether `module` asks for the RNG stream `dropout` when its training switch is on. Traces, computes nothing."""
+    """Whether `module` asks for random numbers when its training switch is on. Traces, computes nothing."""
+
+    def training(params: Any, x: Inputs) -> Any:
+        return _call(module, x, True, lambda network: lambda *a, **k: network.apply({"params": params}, *a, **k))
+
     try:
-        jax.eval_shape(lambda p, rows: module.apply({"params": p}, rows, **_switch(module, train=True)), params, x)
+        jax.eval_shape(training, params, x)
     except flax.errors.InvalidRngError:
         return True
     return False
 
 
-def _switch(module: nn.Module, train: bool) -> dict[str, Any]:
-    """The keyword by which `module.__call__` is told to train: `train`, `training`, `deterministic` or none."""
-    accepted = inspect.signature(type(module).__call__).parameters
-    for name, value in (("train", train), ("training", train), ("deterministic", not train)):
-        if name in accepted:
-            return {name: value}
-    return {}
+def _call(module: nn.Module, x: Inputs, train: bool, method: Callable[[nn.Module], Callable[..., Any]]) -> Any:
+    """`method(module)` of the rows `x [n, ...]`, with the training switch set, however the module has it."""
+    x = jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if leaf.dtype in (jnp.uint8, jnp.int8) else leaf, x)
+    arguments = dict(list(inspect.signature(type(module).__call__).parameters.items())[2:])
+    attributes = {field.name: getattr(module, field.name) for field in dataclasses.fields(module)}
+    given = {}
+    for name, value in SWITCHES.items():
+        if isinstance(attributes.get(name), bool) or (name in attributes and name not in arguments):
+            module = module.clone(**{name: value is train})  # type: ignore[arg-type]
+        elif name in arguments:  # where it is an attribute, too, that is None
+            given[name] = value is train
+    missing = [
+        name
+        for name, argument in arguments.items()
+        if name not in given and argument.default is argument.empty and argument.kind not in VARIADIC
+    ]
+    if missing:
+        raise ValueError(
+            f"module={type(module).__name__}: its __call__ needs the argument {missing[0]!r}; expected no other than "
+            f"the rows and a switch named {' or '.join(SWITCHES)}"
+        )
+    with nn.intercept_methods(_switching(train)):
+        return method(module)(x, **given)
+
+
+def _switching(train: bool) -> Callable[..., Any]:
+    """Layers of dropout are off while predicting; while training, those are on that are not told otherwise."""
+
+    def layer(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        if context.method_name != "__call__" or not isinstance(module, nn.Dropout | Dropout | WITH_DROPOUT):
+            return call(*args, **kwargs)
+        told = inspect.signature(type(module).__call__).bind(module, *args, **kwargs).arguments
+        off = module.deterministic if told.get("deterministic") is None else told["deterministic"]
+        if not train and not isinstance(module, WITH_DROPOUT):
+            return told.get("inputs", told.get("x"))
+        if off and train and getattr(module, "rate", 0) > 0:
+            raise ValueError(
+                f"{'/'.join(module.path) or type(module).__name__} stays off while the network trains: expected a "
+                f"switch named {' or '.join(SWITCHES)}, or no such layer"
+            )
+        if off is None:
+            del told["self"]
+            return call(**(told | {"deterministic": not train}))
+        return call(*args, **kwargs)
+
+    return layer

@@ -52,33 +52,6 @@ def test_mc_dropout_is_the_network_under_explicit_masks():
     assert np.abs(counts - 50).max() < 5 * np.sqrt(50 * 0.75)
 
 
-class WithTrain(nn.Module):
-    @nn.compact
-    def __call__(self, x, train=False):
-        return nn.Dense(3)(nn.Dropout(0.5, deterministic=not train)(nn.Dense(8)(x)))
-
-
-class WithTraining(nn.Module):
-    @nn.compact
-    def __call__(self, x, training):
-        return nn.Dense(3)(nn.Dropout(0.5, deterministic=not training)(nn.Dense(8)(x)))
-
-
-class WithDeterministic(nn.Module):
-    @nn.compact
-    def __call__(self, x, deterministic):
-        return nn.Dense(3)(nn.Dropout(0.5, deterministic=deterministic)(nn.Dense(8)(x)))
-
-
-@pytest.mark.parametrize("network", [WithTrain(), WithTraining(), WithDeterministic()])
-def test_mc_dropout_takes_any_flax_module_with_dropout(network):
-    posterior = mc_dropout(network, categorical(), TRAINING)
-    state = posterior.init(KEY, X)
-    predictions = posterior.predict(state, posterior.sample(KEY, state, 5), X)
-    assert np.std(predictions.log_probs, axis=1).max() > 1e-3
-    assert predictions.features is None, "this network names no features"
-
-
 def test_mc_dropout_refuses_a_network_without_dropout():
     with pytest.raises(ValueError, match="MLP has no dropout layer"):
         mc_dropout(MLP(3, (8,), 0.0), categorical(), TRAINING).init(KEY, X)

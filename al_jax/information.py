@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+ROUNDING = 1e-6
+"""Nats: what float32 leaves of the difference of two equal entropies is smaller."""
+
 
 def log_mean_exp(log_probs: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
     """`log mean exp` over one axis; -inf (probability 0) is legal, in the value and in the gradient."""
@@ -28,11 +31,17 @@ def entropy(log_p: Float[Array, "*n C"]) -> Float[Array, "*n"]:
 def mutual_information(log_probs: Float[Array, "*n K C"]) -> Float[Array, "*n"]:
     """I(y; w | x) = H[E_w p] - E_w H[p] in nats, `[..., K, C] -> [...]`.
 
-    It lies in [0, min(log K, log C)]; float32 leaves that interval by some 5e-7, hence the clip.
+    It lies in [0, min(log K, log C)]; float32 leaves that interval by some 5e-7, hence the clip. What is less than
+    `ROUNDING` is 0: samples that agree give rows the same value.
     """
     num_samples, num_classes = log_probs.shape[-2:]
     information = entropy(log_marginal(log_probs)) - jnp.mean(entropy(log_probs), axis=-1)
-    return jnp.clip(information, 0.0, jnp.log(min(num_samples, num_classes)))
+    return jnp.clip(without_rounding(information), 0.0, jnp.log(min(num_samples, num_classes)))
+
+
+def without_rounding(values: Float[Array, "..."], size: float = ROUNDING) -> Float[Array, "..."]:
+    """The values, and 0 for those within `size` of 0: differences of equal numbers, so that rows tie."""
+    return jnp.where(jnp.abs(values) < size, 0.0, values)
 
 
 def joint_entropy(log_probs: Float[Array, "B K C"]) -> Float[Array, ""]:

@@ -1,5 +1,6 @@
 """One batch from plain arrays: for people who have predictions of their own and no posterior of ours."""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from al_jax.acquisitions.top_k import CONSTANT
 from al_jax.pool import candidates
 from al_jax.types import Acquired, Acquisition, Data, Labelled, Pool, Predictions, PRNGKey, Round
 
@@ -59,7 +61,7 @@ def acquire(
 
     Returns `Acquired(indices [B], scores [B], info)`, indices into the N rows. ValueError names the argument when
     shapes disagree, log_probs hold NaN or +inf or do not normalise, fewer than `batch_size` rows are available, or the
-    acquisition reads something that was not given.
+    acquisition reads something that was not given. A warning says so when a score is the same for all rows.
     """
     log_probs = _checked("log_probs", log_probs)
     num_rows = len(log_probs)
@@ -91,7 +93,10 @@ def acquire(
         name: jnp.pad(table, ((0, padded - count), *((0, 0),) * (table.ndim - 1))) for name, table in labelled.items()
     }
     key = jax.random.key(0) if key is None else key
-    return _acquire(acquisition, int(batch_size), key, pool, labelled, count, mask)
+    acquired = _acquire(acquisition, int(batch_size), key, pool, labelled, count, mask)
+    if np.any(acquired.info.get("constant", False)):
+        warnings.warn(CONSTANT, RuntimeWarning, stacklevel=2)
+    return acquired
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -8,6 +8,7 @@ error of moments estimated from K samples; elsewhere it is an upper bound of the
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from al_jax.information import without_rounding
 from al_jax.types import GaussianPredictions
 
 
@@ -22,7 +23,7 @@ def gaussian_bald(predictions: GaussianPredictions) -> Float[Array, " n"]:
     With equal noise everywhere it ranks rows as `variance` does. Zero for K = 1.
     """
     noise = jnp.mean(jnp.log(predictions.variance), axis=-1)
-    return jnp.maximum(0.5 * (jnp.log(variance(predictions)) - noise), 0.0)
+    return jnp.maximum(without_rounding(0.5 * (jnp.log(variance(predictions)) - noise)), 0.0)
 
 
 def gaussian_information_gain(predictions: GaussianPredictions, targets: GaussianPredictions) -> Float[Array, " n"]:

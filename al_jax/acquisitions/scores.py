@@ -57,7 +57,8 @@ def mean_std(log_probs: Float[Array, "*n K C"], ddof: int = 0) -> Float[Array, "
     if num_samples <= ddof:
         raise ValueError(f"ddof={ddof} needs more than {ddof} posterior samples; log_probs has K={num_samples}")
     variance = jnp.var(jnp.exp(log_probs), axis=-2, ddof=ddof)
-    varies = variance > 0  # the square root has no gradient at 0, and certain predictions are common
+    # The square root has no gradient at 0, and certain predictions are common. Equal ones have a mean that is rounded.
+    varies = variance > information.ROUNDING**2
     return jnp.mean(jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1.0)), 0.0), axis=-1)
 
 

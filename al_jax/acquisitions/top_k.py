@@ -5,12 +5,19 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from al_jax.acquisitions.scores import margin
+from al_jax.information import ROUNDING
 from al_jax.memo import memoised
 from al_jax.pool import best, scored
 from al_jax.types import Acquired, Acquisition, Inputs, PRNGKey, Round, ScoreFn
+
+CONSTANT = (
+    "all rows have one score, so that this method chooses at random: the posterior's samples agree on every row (there "
+    "is one sample, or its members collapsed), or the score cannot tell the rows apart"
+)
+"""What is said where `is_constant`."""
 
 
 def pointwise(score: ScoreFn) -> Callable[[Round, Inputs, Array], Array]:
@@ -29,8 +36,31 @@ def top_k(score: ScoreFn) -> Acquisition:
 
 
 def select_best(key: PRNGKey, round: Round, summary: Array, available: Array, batch_size: int) -> Acquired:
-    """The `select` of a summary that is one score a row."""
+    """The `select` of a summary that is one score a row; `info` has `is_constant` of the scores."""
+    constant = is_constant(summary, available)
+    chosen, _ = best(key, jnp.where(constant, 0.0, summary), available, batch_size)
+    return Acquired(chosen, _told(summary, available, chosen), {"constant": constant})
+
+
+def select_any(key: PRNGKey, round: Round, summary: Array, available: Array, batch_size: int) -> Acquired:
+    """The `select` of a summary that is the same for every row, and meant to be."""
     return Acquired(*best(key, summary, available, batch_size))
+
+
+def has_one_score(acquisition: Acquisition) -> bool:
+    """Whether all that the acquisition makes of a row is one score, of which the highest are chosen."""
+    return acquisition.select in (select_best, select_any)
+
+
+def is_constant(scores: Float[Array, " n"], available: Bool[Array, " n"]) -> Bool[Array, ""]:
+    """Whether two or more available rows all have one score, to 1e-6 of it: then the key alone chooses."""
+    low, high = jnp.min(scores, where=available, initial=jnp.inf), jnp.max(scores, where=available, initial=-jnp.inf)
+    same = (low == high) | (high - low <= ROUNDING * jnp.maximum(jnp.abs(low), jnp.abs(high)))
+    return same & (available.sum() > 1)
+
+
+def _told(scores: Float[Array, " n"], available: Bool[Array, " n"], chosen: Int[Array, " B"]) -> Float[Array, " B"]:
+    return jnp.where(available[chosen], scores[chosen], -jnp.inf)
 
 
 @memoised
@@ -67,6 +97,6 @@ def stochastic_top_k(
         weights = log_weights(rank_key, summary, available)
         perturbed = weights + jax.random.gumbel(gumbel_key, summary.shape)
         chosen, _ = best(tie_key, perturbed, available, batch_size)
-        return Acquired(chosen, jnp.where(available[chosen], summary[chosen], -jnp.inf))
+        return Acquired(chosen, _told(summary, available, chosen), {"constant": is_constant(summary, available)})
 
     return Acquisition(pointwise(score), select)

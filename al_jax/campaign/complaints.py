@@ -3,6 +3,7 @@
 import numpy as np
 
 from al_jax.acquisitions.draws.batchbald import SATURATED
+from al_jax.acquisitions.top_k import CONSTANT
 from al_jax.campaign.records import Settings
 from al_jax.types import RoundInfo
 
@@ -12,9 +13,12 @@ REPEATED = 0.1
 
 def complaints(info: RoundInfo, settings: Settings) -> dict[str, str]:
     """By name, what is wrong with a round on the host, `[S, ...]`: the worst seed's."""
-    saturation, repeated, at_edge = (
+    saturation, constant, repeated, at_edge = (
         np.max(found.get(name, 0.0), initial=0.0)
-        for found, name in ((info.info, "saturation"), (info.fit, "repeated"), (info.fit, "prior_at_edge"))
+        for found, name in (
+            *((info.info, "saturation"), (info.info, "constant")),
+            *((info.fit, "repeated"), (info.fit, "prior_at_edge")),
+        )
     )
     known = {
         "saturation": (
@@ -22,6 +26,7 @@ def complaints(info: RoundInfo, settings: Settings) -> dict[str, str]:
             f"a batch reached {saturation:.0%} of log K, all that K = {settings.num_samples} posterior samples can "
             "tell apart: its last picks are nearly arbitrary. Take more samples or smaller batches, or stop then",
         ),
+        "constant": (constant > 0, CONSTANT),
         "repeated": (
             repeated > REPEATED,
             f"{repeated:.0%} of a sampler's draws equal the draw before: its chains hardly moved, and R-hat and "

@@ -22,7 +22,7 @@ def test_a_surface_is_a_table_of_scores_over_the_plane(surface):
     assert len(surface.grid) == 144
     assert surface.grid["probability"].between(0, 1).all()
     assert surface.grid["bald"].between(0, np.log(2) + 1e-6).all()
-    assert surface.grid["bald"].nunique() > 100
+    assert surface.grid["bald"].nunique() > 60, "and 0 where the samples agree"
     assert surface.shaded_by == {"bald": "bald", "core": "core (shade: BALD)"}
     np.testing.assert_allclose(surface.grid["bald"], surface.grid["core"], atol=1e-6)
 
@@ -41,7 +41,7 @@ def test_the_picks_are_those_of_the_first_round_of_a_campaign(surface):
     moons = lab.task("two_moons", num_samples=8, seeds=1, initial_labels=6, batch_size=3, max_labels=9)
     ready = recorded.ready(moons)
     run = campaign.run(ready.posterior, aq.top_k(aq.bald), ready.dataset, ready.settings)
-    assert run.acquired["row"].tolist() == surface.picks.query("method == 'bald'")["row"].tolist()
+    assert run.acquired.query("round >= 0")["row"].tolist() == surface.picks.query("method == 'bald'")["row"].tolist()
 
 
 def test_a_panel_for_each_score(surface):

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import jax
 
-from al_jax.acquisitions.top_k import select_best, top_k
+from al_jax.acquisitions.top_k import has_one_score, top_k
 from al_jax.types import Acquired, Acquisition, Inputs, Pool, PRNGKey, Round, ScoreFn, nothing
 
 Part: TypeAlias = ScoreFn | Acquisition
@@ -20,7 +20,7 @@ def as_acquisition(part: Part) -> Acquisition:
 def as_score(part: Part) -> Acquisition:
     """The part, if all that it makes of a row is one score; ValueError for a method that chooses in another way."""
     acquisition = as_acquisition(part)
-    if acquisition.select is not select_best:
+    if not has_one_score(acquisition):
         raise ValueError("a part chooses whole batches: expected a score such as bald, or a method of one score a row")
     return acquisition
 

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from al_jax.acquisitions.combinators.parts import alongside, as_acquisition
 from al_jax.acquisitions.toolbox.reading import marginal_of
-from al_jax.acquisitions.top_k import select_best
+from al_jax.acquisitions.top_k import has_one_score
 from al_jax.memo import memoised
 from al_jax.pool import best, check_batch_size
 from al_jax.types import Acquired, Acquisition, PRNGKey, Round, ScoreFn
@@ -70,6 +70,6 @@ def per_class_quota(acquisition: ScoreFn | Acquisition) -> Acquisition:
         chosen, _ = best(fill_key, place, available, batch_size)
         return Acquired(chosen, jnp.where(available[chosen], scores[chosen], -jnp.inf))
 
-    if part.select is select_best:
+    if has_one_score(part):
         return alongside(part, predicted, of_scores)
     return alongside(part, is_predicted, of_batches)

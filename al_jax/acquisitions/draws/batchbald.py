@@ -16,6 +16,7 @@ from al_jax.acquisitions.toolbox.configurations import (
     standard_error,
     start,
 )
+from al_jax.acquisitions.top_k import is_constant
 from al_jax.information import entropy, mutual_information
 from al_jax.memo import memoised
 from al_jax.pool import check_batch_size
@@ -67,8 +68,9 @@ def batchbald(
 
     `Acquired.info`, of every pick: `standard_error` of the score (0 while exact; the picks' summed, an upper bound),
     `saturation` = I / log K, `evaluated`, the share of the rows whose gain was computed, and `duplicate`, whether the
-    predictions equal those of an earlier pick. Memory: the table [N, K, C] and M (3 K + 512 + 32 C) floats; `prefilter`
-    it where N is large. ValueError when num_configurations < 1, for another fallback, and for dense predictions.
+    predictions equal those of an earlier pick; of the batch `constant`, whether all rows have the same BALD. Memory:
+    the table [N, K, C] and M (3 K + 512 + 32 C) floats; `prefilter` it where N is large. ValueError when
+    num_configurations < 1, for another fallback, and for dense predictions.
     """
     if num_configurations < 1:
         raise ValueError(f"num_configurations={num_configurations}: expected at least 1")
@@ -176,6 +178,7 @@ def batchbald(
             "saturation": scores / limit if num_samples > 1 else jnp.zeros(batch_size),
             "evaluated": share,
             "duplicate": jnp.any(jnp.tril(same, -1), axis=1),
+            "constant": is_constant(bald, available),
         }
         return Acquired(rows, scores, info)
 

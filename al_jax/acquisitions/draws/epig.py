@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from al_jax.acquisitions.regression import gaussian_information_gain
 from al_jax.acquisitions.top_k import select_best
-from al_jax.information import entropy, log_marginal
+from al_jax.information import entropy, log_marginal, without_rounding
 from al_jax.memo import memoised
 from al_jax.types import Acquisition, GaussianPredictions, Inputs, Pool, PRNGKey, Round
 
@@ -28,7 +28,7 @@ def expected_information_gain(log_probs: Float[Array, "n K C"], targets: Float[A
     terms = jnp.where(joint > 0, joint * jnp.log(jnp.where(joint > 0, joint, 1.0)), 0.0)
     of_pair = terms.sum((1, 3))  # -H(y, y*), [n, T]
     alone = entropy(log_marginal(log_probs))[:, None] + entropy(log_marginal(targets))
-    return jnp.mean(alone + of_pair, axis=1)
+    return without_rounding(jnp.mean(alone + of_pair, axis=1))
 
 
 def joint_probabilities(log_probs: Float[Array, "n K C"], targets: Float[Array, "T K C"]) -> Float[Array, "n C T C"]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from al_jax.acquisitions.draws.epig import epig, joint_probabilities
+from al_jax.information import ROUNDING, without_rounding
 from al_jax.memo import memoised
 from al_jax.types import Acquisition, Inputs
 
@@ -17,14 +18,14 @@ def error_reduction(log_probs: Float[Array, "n K C"], targets: Float[Array, "T K
     """E_t [sum_c max_j p(c, j) - max_j p(j | t)], in [0, 1]: how far the expected error 1 - max falls."""
     joint = joint_probabilities(log_probs, targets)
     after, before = joint.max(-1).sum(1), joint.sum(1).max(-1)
-    return jnp.mean(after - before, axis=1)
+    return without_rounding(jnp.mean(after - before, axis=1))
 
 
 def absolute_change(log_probs: Float[Array, "n K C"], targets: Float[Array, "T K C"]) -> Float[Array, " n"]:
     """E_t sum_c p(c) sum_j |p(j | t, x, c) - p(j | t)|, in [0, 2]."""
     joint = joint_probabilities(log_probs, targets)
     independent = joint.sum(3, keepdims=True) * joint.sum(1, keepdims=True)
-    return jnp.mean(jnp.abs(joint - independent).sum((1, 3)), axis=1)
+    return without_rounding(jnp.mean(jnp.abs(joint - independent).sum((1, 3)), axis=1))
 
 
 def squared_change(log_probs: Float[Array, "n K C"], targets: Float[Array, "T K C"]) -> Float[Array, " n"]:
@@ -33,7 +34,7 @@ def squared_change(log_probs: Float[Array, "n K C"], targets: Float[Array, "T K 
     label = joint.sum(3, keepdims=True)
     difference = joint - label * joint.sum(1, keepdims=True)
     shares = jnp.where(label > 0, jnp.square(difference) / jnp.where(label > 0, label, 1.0), 0.0)
-    return jnp.mean(shares.sum((1, 3)), axis=1)
+    return without_rounding(jnp.mean(shares.sum((1, 3)), axis=1), ROUNDING**2)
 
 
 @memoised

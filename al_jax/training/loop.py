@@ -60,6 +60,7 @@ def train(
         assert training.steps is not None
         steps_a_period = training.evaluate_every if training.patience and training.evaluate_every else training.steps
         periods, max_steps, block = training.steps // steps_a_period, training.steps, count
+    optimizer = optax.with_extra_args_support(training.optimizer)
     order_key, step_key = jax.random.split(key)
     order = minibatch_rows(order_key, count, jnp.maximum(block, 1), max_steps, batch_size, capacity)
 
@@ -77,13 +78,14 @@ def train(
     def step(index: Array, carry: Any) -> Any:
         params, moments, _ = carry
         loss, gradient = jax.value_and_grad(objective)(params, jax.random.fold_in(step_key, index), order[index])
-        updates, moments = training.optimizer.update(gradient, moments, params)
+        fraction = index / jnp.maximum(periods * steps_a_period, 1)  # of the budget: early stopping may come before
+        updates, moments = optimizer.update(gradient, moments, params, fraction=fraction)
         return optax.apply_updates(params, updates), moments, loss
 
     def period(index: int | Array, carry: Any) -> Any:
         return jax.lax.fori_loop(0, steps_a_period, lambda i, c: step(index * steps_a_period + i, c), carry)
 
-    start = (params, training.optimizer.init(params), jnp.zeros(()))
+    start = (params, optimizer.init(params), jnp.zeros(()))
     if training.patience is None:
         # One loop, not two nested: the count of steps is all that is traced.
         trained, _, loss = jax.lax.fori_loop(0, periods * steps_a_period, step, start)

@@ -14,7 +14,8 @@ class Training:
     """How a network is trained on the labelled rows.
 
     Attributes:
-      optimizer: optax transformation, its state fresh in every fit.
+      optimizer: optax transformation, its state fresh in every fit. Those that take more than optax's arguments are
+        given `fraction`, the share of the budget's steps that are done.
       minibatch_size: rows in a minibatch.
       steps: budget in optimiser steps. Shuffled epochs follow each other without a gap, so a minibatch is always full,
         also when fewer rows than `minibatch_size` are labelled.

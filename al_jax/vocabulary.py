@@ -34,7 +34,7 @@ SOURCES = {
 """By kind: the module whose public names count, and what a text of the kind makes."""
 NOT_NAMES = {
     "data": {"Dataset", "LOADERS", "TFDS_NAMES", "UCI_NAMES", "check", "initial_rows", "load", "original_rows"}
-    | {"original_rows_of", "regression", "tfds_rows"},
+    | {"original_rows_of", "regression", "report", "tfds_rows"},
     "network": {"Gaussian", "Conv", "Dropout", "ChannelDropoutConv", "VariationalConv", "max_pool"},
     "likelihood": set[str](),
     "posterior": set[str](),
@@ -178,8 +178,9 @@ def load_module(path: str) -> ModuleType:
     try:
         if not path.endswith(".py"):
             return importlib.import_module(path)
-        name = Path(path).stem
-        spec = importlib.util.spec_from_file_location(name, path)
+        file = Path(path).expanduser()
+        name = file.stem
+        spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)

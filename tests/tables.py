@@ -127,6 +127,7 @@ DATA = {
     "subset": "subset(digits, 100)",
     "with_initial": "with_initial(digits, (5, 3))",
     "with_validation": "with_validation(digits, 100)",
+    "without_copies": "without_copies(digits)",
 }
 PREPARED = {"mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped", "tfds", "uci"}
 """Data that a machine may not have: read where they are in `data/test_tfds.py` and `data/test_tabular.py`."""

@@ -1,5 +1,6 @@
 """What a campaign needs before its first round: settings that fit the data, initial rows, programs, a layout."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from al_jax.campaign.records import Settings
 from al_jax.data import Dataset, check, initial_rows
+from al_jax.data.leaks import copies
 from al_jax.engine import parallel
 from al_jax.engine.cycle import cycle, steps
 from al_jax.engine.learning import Sizes
@@ -17,6 +19,10 @@ from al_jax.models.forward import num_rows
 from al_jax.types import Acquisition, Likelihood, Posterior
 
 DEFAULT_CHUNK = 128  # where the network is not known
+LEAKED = 0.01
+"""The share of the test rows that may be in the pool without a word: collections of images have some."""
+LOOKED_AT = 200_000
+"""Rows of a pool that are compared with the test set's, in less than a second."""
 
 
 def validate(dataset: Dataset, settings: Settings) -> Dataset:
@@ -45,15 +51,27 @@ def validate(dataset: Dataset, settings: Settings) -> Dataset:
             f"max_labels={settings.max_labels}: expected {settings.initial_labels} (initial_labels) to {pool}, the "
             f"rows of the pool of {dataset.name}"
         )
-    left = pool - settings.initial_labels
-    if settings.batch_size > max(left, 1):
-        raise ValueError(f"batch_size={settings.batch_size}: only {left} rows are left to acquire")
+    if not 1 <= settings.batch_size <= pool:  # the last batches may be short
+        raise ValueError(f"batch_size={settings.batch_size}: expected 1 to {pool}, the rows of the pool")
     subset = settings.pool_subset
     if subset is not None and not settings.batch_size <= subset <= pool:
         raise ValueError(
             f"pool_subset={subset}: expected {settings.batch_size} (batch_size) to {pool}, the rows of the pool"
         )
     return dataset
+
+
+def warn_of_leaks(dataset: Dataset) -> None:
+    """Warn when more than `LEAKED` of the test rows are rows of the pool, which has up to `LOOKED_AT` rows."""
+    if len(dataset.labels) <= LOOKED_AT:
+        leaked = copies(dataset.test_inputs, dataset.inputs)
+        if leaked.mean() > LEAKED:
+            warnings.warn(
+                f"{leaked.sum()} of the {len(leaked)} test rows of {dataset.name} are in the pool, too, so that its "
+                "metrics tell what was learned by heart: see al_jax.data.report, and data.without_copies removes them",
+                RuntimeWarning,
+                stacklevel=5,  # the caller of `campaign.run`
+            )
 
 
 def start_rows(dataset: Dataset, settings: Settings, initial: np.ndarray | None = None) -> np.ndarray:

@@ -3,9 +3,11 @@
 import functools
 from collections.abc import Callable
 
-from al_jax.data.dataset import Dataset, check, original_rows_of, subset, with_initial, with_validation
+from al_jax.data.dataset import Dataset, check, original_rows_of, subset, with_initial
 from al_jax.data.digits import digits
 from al_jax.data.initial import initial_rows
+from al_jax.data.leaks import report, without_copies
+from al_jax.data.splits import with_validation
 from al_jax.data.tabular import UCI_NAMES, diabetes, regression, uci
 from al_jax.data.tfds import (
     TFDS_NAMES,
@@ -57,6 +59,7 @@ __all__ = [
     "original_rows_of",
     "regression",
     "repeated",
+    "report",
     "subset",
     "svhn_cropped",
     "tfds",
@@ -65,4 +68,5 @@ __all__ = [
     "uci",
     "with_initial",
     "with_validation",
+    "without_copies",
 ]

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 from jaxtyping import Bool, Int, PyTree, Shaped
-from sklearn.model_selection import train_test_split
 
 HostInputs: TypeAlias = PyTree[Shaped[np.ndarray, "..."]]
 """Any pytree of NumPy arrays that share a leading row axis, in their raw dtype: the models cast."""
+
+NAMED = "; np.unique(labels, return_inverse=True) numbers them, and lab.labelling(..., classes=names) takes names"
+UNLABELLED = "; where nobody knows the labels yet, al_jax.lab.labelling asks a person"
 
 
 class Dataset(NamedTuple):
@@ -57,10 +59,19 @@ def _checked(
     """What `check` does within one split, whose name is a prefix such as `test_`."""
     if inputs is None or labels is None:
         raise ValueError(f"{split}{'inputs' if inputs is None else 'labels'}=None: expected both inputs and labels")
+    if (
+        isinstance(inputs, list)
+        and len({np.shape(row) for row in inputs}) == 1
+        and np.shape(inputs[0])[:1] != np.shape(labels)[:1]
+    ):
+        raise ValueError(
+            f"{split}inputs is a list of {len(inputs)} arrays: expected one array of rows, np.stack(inputs)"
+        )
     inputs, labels, name = jax.tree.map(np.asarray, inputs), np.asarray(labels), f"{split}labels"
     if labels.ndim != 1 or labels.dtype.kind not in "biuf":
         kind = "number" if num_classes is None else "integer"
-        raise ValueError(f"{name} is {labels.dtype}{list(labels.shape)}: expected one {kind} per row")
+        remedy = NAMED if labels.dtype.kind in "OSU" and num_classes is not None else ""
+        raise ValueError(f"{name} is {labels.dtype}{list(labels.shape)}: expected one {kind} per row{remedy}")
     if not len(labels):
         raise ValueError(f"{name} has 0 rows: expected at least 1")
     for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
@@ -74,7 +85,9 @@ def _checked(
         _refuse(name, _not_finite(labels), "NaN or infinite values", "finite")
         return inputs, labels.astype(np.float32, copy=False)
     bad = ~((labels >= 0) & (labels < num_classes) & (labels == np.floor(labels)))
-    _refuse(name, bad, ", ".join(map(str, labels[bad][:5])), f"integers in 0..{num_classes - 1}")
+    unknown = not split and bad.any() and (np.isnan(labels[bad]) | (labels[bad] == -1)).all()
+    expected = f"integers in 0..{num_classes - 1}{UNLABELLED if unknown else ''}"
+    _refuse(name, bad, ", ".join(map(str, labels[bad][:5])), expected)
     return inputs, labels.astype(np.int32, copy=False)
 
 
@@ -155,44 +168,3 @@ def subset(dataset: Dataset, size: int, seed: int = 0) -> Dataset:
     chosen = np.random.default_rng(seed).choice(len(rest), size - fixed, replace=False)
     fixed_rows = np.delete(np.arange(len(dataset.labels)), rest)
     return take_pool(dataset, np.sort(np.concatenate([fixed_rows, rest[chosen]])))
-
-
-def split_rows(
-    argument: str, size: int, labels: Shaped[np.ndarray, " N"], seed: int, *, stratify: bool = True
-) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " size"]]:
-    """The rows that stay and the `size` rows that leave, both in ascending order and with the classes' proportions.
-
-    Not `stratify`: at random. ValueError, naming `argument`, unless either side has room for every class (a row), or
-    when a class has one row only.
-    """
-    if not stratify:
-        if not 1 <= size < len(labels):
-            raise ValueError(f"{argument}={size}: expected 1..{len(labels) - 1}, fewer than there are rows")
-        order = np.random.default_rng(seed).permutation(len(labels))
-        return np.sort(order[size:]), np.sort(order[:size])
-    classes, counts = np.unique(labels, return_counts=True)
-    if not len(classes) <= size <= len(labels) - len(classes):
-        room = f"{len(classes)}..{len(labels) - len(classes)}"
-        raise ValueError(f"{argument}={size}: expected {room}, room for {len(classes)} classes on either side")
-    if counts.min() < 2:
-        raise ValueError(f"labels has one row only of class {classes[counts.argmin()]}: expected 2 to split by class")
-    kept, moved = train_test_split(np.arange(len(labels)), test_size=size, stratify=labels, random_state=seed)
-    return np.sort(kept), np.sort(moved)
-
-
-def with_validation(dataset: Dataset, size: int, seed: int = 0) -> Dataset:
-    """Move `size` rows, stratified by class where there are classes, out of the pool to the validation split.
-
-    Initial rows stay. ValueError when there is a validation split already, when `size` leaves no room for every class
-    (see `split_rows`), or after `repeated`, since copies of the validation rows would stay in the pool.
-    """
-    if dataset.validation_labels is not None:
-        raise ValueError(f"validation_labels has {len(dataset.validation_labels)} rows already: expected None")
-    if dataset.rows is not None and len(np.unique(dataset.rows)) < len(dataset.rows):
-        raise ValueError(f"{dataset.name} has copies of rows: take validation rows first, so that no copy stays behind")
-    rest = changeable(dataset)
-    kept, moved = split_rows("size", size, dataset.labels[rest], seed, stratify=dataset.num_classes is not None)
-    fixed = np.delete(np.arange(len(dataset.labels)), rest)
-    return take_pool(dataset, np.sort(np.concatenate([fixed, rest[kept]])))._replace(
-        validation_inputs=take(dataset.inputs, rest[moved]), validation_labels=dataset.labels[rest[moved]]
-    )

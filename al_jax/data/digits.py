@@ -3,7 +3,8 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from al_jax.data.dataset import Dataset, split_rows
+from al_jax.data.dataset import Dataset
+from al_jax.data.splits import split_rows
 
 
 def digits(test_size: int = 500, seed: int = 0) -> Dataset:

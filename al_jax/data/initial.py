@@ -42,7 +42,8 @@ def initial_rows(
     if (counts < needed).any():
         short = ", ".join(f"class {c} has {counts[c]}" for c in np.flatnonzero(counts < needed))
         raise ValueError(
-            f"initial_labels={initial_labels}: {short} rows to choose from; expected at least {needed} of every class"
+            f"initial_labels={initial_labels}: {short} rows to choose from; expected at least {needed} of every class, "
+            "or balanced=False"
         )
     shares = np.full(num_classes, share)
     shares[generator.choice(larger, remainder, replace=False)] += 1

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.datasets import load_diabetes
 
-from al_jax.data.dataset import Dataset, split_rows
+from al_jax.data.dataset import Dataset
+from al_jax.data.splits import split_rows
 from al_jax.errors import unknown
 
 UCI_NAMES = (
@@ -54,10 +55,11 @@ def uci(name: str) -> Dataset:
     """
     given = os.environ.get("UCI_DATA")
     shape = "an .npz file with arrays <name>_X [n, d] and <name>_y [n]"
-    if not given or not Path(given).is_file():
+    path = Path(given or "").expanduser()
+    if not path.is_file():
         raise ValueError(f"dataset='uci/{name}': UCI_DATA={given} is not a file; expected {shape}")
     try:
-        with np.load(given) as file:
+        with np.load(path) as file:
             arrays = {key: file[key] for key in file if key in (f"{name}_X", f"{name}_y")}
             names = sorted({key[:-2] for key in file if key.endswith("_X")})
     except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:  # TypeError: a plain .npy

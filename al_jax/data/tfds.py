@@ -55,7 +55,9 @@ def tfds(name: str) -> Dataset:
         raise unknown("dataset", name, TFDS_NAMES)
     import tensorflow_datasets  # half a second that nobody else should wait for
 
-    builder = tensorflow_datasets.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR") or None)
+    builder = tensorflow_datasets.builder(
+        name, data_dir=os.path.expanduser(os.environ.get("TFDS_DATA_DIR") or "") or None
+    )
     folder = _cache_root() / "data" / name / str(builder.version)
     arrays = _cached(folder, _source(builder))
     if arrays is None:

@@ -86,7 +86,17 @@ def test_check_accepts_a_dict_of_arrays() -> None:
         ({"inputs": at(UNIQUE.inputs, [2], np.nan)}, r"^inputs has NaN or infinite values in 1 rows \(2\): expected"),
         ({"test_inputs": at(UNIQUE.test_inputs, [1, 3], -np.inf)}, r"^test_inputs has NaN .* in 2 rows \(1, 3\)"),
         ({"inputs": at(UNIQUE.inputs, list(range(8, 20)), np.inf)}, r"in 12 rows \(8, 9, 10, 11, 12, \.\.\.\)"),
-        ({"inputs": list(range(60))}, r"^inputs\[0\] is int64\[\]: expected an array of numbers"),
+        ({"inputs": list(UNIQUE.inputs)}, r"^inputs is a list of 60 arrays: expected one array of rows, np\.stack"),
+        ({"inputs": [UNIQUE.inputs, list(range(3))]}, r"^inputs\[1\]\[0\] is int64\[\]: expected an array of numbers"),
+        (
+            {"labels": np.full(60, "cat")},
+            r"^labels is <U3\[60\]: expected one integer per row; np\.unique.*classes=names",
+        ),
+        ({"labels": np.array([None] * 60)}, r"^labels is object\[60\]: .*classes=names"),
+        (
+            {"labels": np.where(np.arange(60) < 9, -1.0, np.nan)},
+            r"^labels has -1.0, .*nobody knows.*lab\.labelling asks",
+        ),
         ({"inputs": np.full((60, 1), "a")}, r"^inputs is <U1\[60, 1\]: expected an array of numbers"),
         ({"inputs": UNIQUE.inputs[:0], "labels": UNIQUE.labels[:0]}, r"^labels has 0 rows: expected at least 1"),
         ({"test_inputs": UNIQUE.inputs[:0], "test_labels": UNIQUE.labels[:0]}, r"^test_labels has 0 rows"),

@@ -16,7 +16,8 @@ SMALLEST_VARIANCE = 1e-6  # of the network's outputs, where it is learned
 def categorical() -> Likelihood:
     """Classification: outputs are logits `[n, ..., C]`, labels integers `[n, ...]`, losses and NLL in nats.
 
-    Dense prediction (labels `[n, h, w]`) adds axes in the middle; a row's loss is their mean.
+    Dense prediction (labels `[n, h, w]`) adds axes in the middle; a row's loss is their mean. It is there for cycles of
+    your own: a `Dataset`, and so a campaign, has one label a row.
     """
 
     def loss(outputs: Float[Array, "n *d C"], labels: Int[Array, "n *d"]) -> Float[Array, " n"]:

@@ -212,8 +212,9 @@ class Cycle(NamedTuple):
 
     init(key, inputs [N, ...], rows [m], labels [m], available=None) -> state
     propose(state, inputs, validation, test) -> (state, RoundInfo)      learn, then choose
-    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B]) -> state
-        rows with valid = False (skipped, or beyond a short pool) stay in the pool
+    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B], excluded [B] = none) -> state
+        rows with valid = False (skipped, or beyond a short pool) stay in the pool, but for `excluded` ones, which leave
+        it for good
     Labelled, available and excluded rows partition the pool, always.
 
     `init` is start and remember, `propose` is learn and choose. Learning takes nearly all the time to compile, and

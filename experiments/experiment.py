@@ -100,7 +100,7 @@ def from_recipe(stored: dict[str, Any]) -> Experiment:
 
 
 def _hash(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path.endswith(".py") else "module"
+    return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest() if path.endswith(".py") else "module"
 
 
 @functools.lru_cache(maxsize=4)

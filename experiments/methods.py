@@ -120,7 +120,7 @@ def table(options: Options, posterior: str, batch_size: int) -> str:
 
 def main() -> None:
     """Run what is missing; print or write the tables."""
-    options = tyro.cli(Options, prog="python -m experiments.methods", description=__doc__)
+    options = runner.expanded(tyro.cli(Options, prog="python -m experiments.methods", description=__doc__))
     for unknown in set(options.only) - set(METHODS):
         raise ValueError(f"only={unknown}: expected names of {', '.join(METHODS)}")
     arms = [(p, b, m) for p in options.posteriors for b in options.batch_sizes for m in options.only or METHODS]

@@ -109,8 +109,16 @@ def command_line(
         description=description,
         config=(tyro.conf.OmitArgPrefixes,),
     )
+    chosen, options = expanded(chosen), expanded(options)
     start(options)
     return chosen, options
+
+
+def expanded(options: T) -> T:
+    """The options with `~` in their paths written out, which a shell leaves alone in `--output=~/here`."""
+    fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    paths = {name: value.expanduser() for name, value in fields.items() if isinstance(value, Path)}
+    return dataclasses.replace(options, **paths)  # type: ignore[type-var]
 
 
 class Terminated(KeyboardInterrupt):

@@ -16,13 +16,14 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from al_jax.campaign import answers
+from al_jax.campaign import answers, checkpoint
 from al_jax.campaign.checkpoint import pack, unpack
 from al_jax.campaign.complaints import complaints
+from al_jax.campaign.identity import identity
 from al_jax.campaign.outputs import check_outputs
 from al_jax.campaign.records import Record, Settings, complete, stopped, tables
-from al_jax.campaign.setup import layout_of, programs, start_rows, validate
-from al_jax.campaign.store import Store, last_round, log_start, read_table, save, wait, write_json, write_table
+from al_jax.campaign.setup import layout_of, programs, start_rows, validate, warn_of_leaks
+from al_jax.campaign.store import Store, locked, log_start, read_table, write_json, write_table
 from al_jax.data import Dataset
 from al_jax.engine import chunks
 from al_jax.engine.compiled import Compiled, compile_cycle
@@ -31,8 +32,11 @@ from al_jax.engine.processes import on_first
 from al_jax.engine.state import State
 from al_jax.types import Acquisition, Likelihood, Posterior, RoundInfo
 
-Oracle = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""`rows [S, B] -> (labels [S, B], answered bool [S, B])`; rows that are not answered stay in the pool."""
+Oracle = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+"""`rows [S, B] -> (labels [S, B], answered bool [S, B])`; rows that are not answered stay in the pool.
+
+A third array, `excluded bool [S, B]`, takes rows out of the pool that nobody can label.
+"""
 
 
 class Proposed(NamedTuple):
@@ -47,9 +51,10 @@ class Proposed(NamedTuple):
 class Campaign(NamedTuple):
     """What a campaign leaves: tidy tables, and per-seed states with a leading axis for seeds.
 
-    rounds: a row per (seed, round): num_labelled, metrics, `fit_*`, `info_*`, seconds. acquired: a row per acquired
-    row: seed, round, pick, row, score, label. stopped: why the seeds that diverged were stopped. finished: False when
-    `max_hours` ended it between two rounds.
+    rounds: a row per (seed, round): num_labelled, metrics, `fit_*`, `info_*`, seconds. acquired: a row per label: seed,
+    round (-1: at the start), pick, row of the pool and of the data set that was loaded, before any subset or split
+    (`original_row`), score, label. stopped: why the seeds that diverged were stopped. finished: False when `max_hours`
+    ended it between two rounds.
     """
 
     rounds: pd.DataFrame
@@ -97,9 +102,26 @@ def run(
 
     A seed whose training diverges is stopped there and keeps its earlier rounds; the others finish, and a warning says
     so. `Diverged`, which has the campaign, when every seed was stopped.
-    ValueError names what cannot work before anything is compiled; RuntimeError when the oracle answers nothing at all.
+    A campaign ends below its budget when the pool is empty, for `oracle` may exclude rows. ValueError names what cannot
+    work before anything is compiled; RuntimeError when the oracle neither answers nor excludes any row of a round.
     """
-    loop = rounds(posterior, acquisition, dataset, settings, **how)
+    with contextlib.closing(rounds(posterior, acquisition, dataset, settings, **how)) as loop:
+        done = _answered(loop, dataset, oracle, How(**how).results)
+    refuse_all_stopped(done)
+    if done.stopped:
+        seed, why = next(iter(done.stopped.items()))
+        some = f"{len(done.stopped)} of {done.rounds['seed'].nunique()} seeds"
+        warnings.warn(f"{some} were stopped. Seed {seed}: {why}", RuntimeWarning, stacklevel=2)
+    return done
+
+
+def _answered(
+    loop: Generator[Proposed, tuple[np.ndarray, ...], Campaign],
+    dataset: Dataset,
+    oracle: Oracle | None,
+    results: Store | None,
+) -> Campaign:
+    """What the loop returns when the oracle, or the stored labels, have answered for all its rounds."""
     try:
         proposed = next(loop)
         while True:
@@ -110,18 +132,11 @@ def run(
                 told = on_first(functools.partial(oracle, rows))
             proposed = loop.send(told)
     except StopIteration as end:
-        done = end.value
-    except KeyboardInterrupt:
-        store = How(**how).results
-        if store is not None and jax.process_count() == 1:  # others may never come to the same end
-            wait(store)  # the checkpoint that is being written
+        return end.value
+    except BaseException:
+        if results is not None and jax.process_count() == 1:  # others may never come to the same end
+            checkpoint.wait(results)  # which is being written
         raise
-    refuse_all_stopped(done)
-    if done.stopped:
-        seed, why = next(iter(done.stopped.items()))
-        some = f"{len(done.stopped)} of {done.rounds['seed'].nunique()} seeds"
-        warnings.warn(f"{some} were stopped. Seed {seed}: {why}", RuntimeWarning, stacklevel=2)
-    return done
 
 
 class Diverged(RuntimeError):
@@ -140,10 +155,10 @@ def refuse_all_stopped(done: Campaign, name: str = "") -> None:
 
 def rounds(
     posterior: Posterior, acquisition: Acquisition, dataset: Dataset, settings: Settings | None = None, **how: Any
-) -> Generator[Proposed, tuple[np.ndarray, np.ndarray], Campaign]:
+) -> Generator[Proposed, tuple[np.ndarray, ...], Campaign]:
     """`run` turned inside out, for whoever labels in their own time: yields each round that needs labels.
 
-    Send `(labels [S, B], answered bool [S, B])` for its `info.rows`; the generator's return value is the `Campaign`.
+    Send what an `Oracle` returns for its `info.rows`; the generator's return value is the `Campaign`.
     Arguments and errors are those of `run`, an error in the answers ends the generator. With `results` a new generator
     continues with the round that was not answered.
     """
@@ -155,6 +170,7 @@ def rounds(
         raise ValueError(f"method={method!r}: expected a name, which its tables have")
     settings = settings or Settings()
     dataset = validate(dataset, settings)
+    warn_of_leaks(dataset)
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
     start = start_rows(dataset, settings, initial)
     check_outputs(posterior, dataset)
@@ -163,13 +179,17 @@ def rounds(
         settings = dataclasses.replace(settings, chunk_size=chunk_size)
     layout = layout_of(settings, devices)
     functions = programs(posterior, acquisition, settings, likelihood, layout)
-    with _progress(console) as bar:
+    what = None if results is None else identity(posterior, acquisition, likelihood, dataset, settings)
+    with locked(results), _progress(console) as bar:
+        done = None if results is None else checkpoint.last_round(results)
+        if results is not None and what is not None and done is not None:
+            checkpoint.check(results, done, what)
         total = -(-(settings.max_labels - settings.initial_labels) // settings.batch_size) + 1
         task = bar.add_task(method, total=total, note="compiling")
         compile_all: Callable[..., Compiled] = compile_host_pool if settings.pool_on == "host" else compile_cycle
         compiled = compile_all(functions, dataset, seeds, start, settings.batch_size, layout)
         states, records = compiled.states, list[Record]()
-        if results is not None and (done := last_round(results)):
+        if results is not None and done is not None:
             states, records = unpack(results, done, compiled, dataset, settings)
         if results is not None and results.resumed:
             log_start(results.directory)
@@ -179,30 +199,31 @@ def rounds(
             states, info = compiled.propose(states)
             worked = time.perf_counter() - began
             wanted = answers.wanted(info, records, settings)
-            labels, answered = np.zeros((*wanted.shape, *dataset.labels.shape[1:]), dataset.labels.dtype), wanted
+            labels = np.zeros((*wanted.shape, *dataset.labels.shape[1:]), dataset.labels.dtype)
+            answered = excluded = wanted
             if wanted.any():
                 told = yield Proposed(len(records), wanted, info, functools.partial(compiled.join, states))
-                labels, answered = answers.checked(told, wanted, info, len(records), dataset, settings)
+                labels, answered, excluded = answers.checked(told, wanted, info, len(records), dataset, settings)
             began = time.perf_counter()
-            states = compiled.absorb(states, np.asarray(info.rows), labels, answered)
+            states = compiled.absorb(states, np.asarray(info.rows), labels, answered, excluded)
             records.append(Record(info, labels, answered, np.asarray(worked + time.perf_counter() - began)))
             _warn_once(info, settings, said)
             if results is not None:
-                save(results, len(records), pack(compiled, states, records, settings))
-                _write_tables(results, *tables(records, settings, method))
+                checkpoint.save(results, len(records), pack(compiled, states, records, settings), what)
+                _write_tables(results, *tables(records, settings, dataset, start, method))
             metric = next((name for name in ("accuracy", "rmse") if name in info.metrics), None)
             reached = "" if metric is None else f", {metric} {info.metrics[metric].mean():.3f}"
             bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels{reached}")
             in_time = on_first(lambda: time.monotonic() < deadline)
-    of_rounds, acquired = tables(records, settings, method)
-    why, finished = stopped(records, settings), complete(records, settings)
-    if results is not None:
-        wait(results)
-        _write_tables(results, of_rounds, acquired)
-        if finished:
-            write_json(
-                results.directory / "summary.json", {"stopped": why, "compile_seconds": compiled.compile_seconds}
-            )
+        of_rounds, acquired = tables(records, settings, dataset, start, method)
+        why, finished = stopped(records, settings), complete(records, settings)
+        if results is not None:
+            checkpoint.wait(results)
+            _write_tables(results, of_rounds, acquired)
+            if finished:
+                write_json(
+                    results.directory / "summary.json", {"stopped": why, "compile_seconds": compiled.compile_seconds}
+                )
     return Campaign(of_rounds, acquired, why, compiled.compile_seconds, compiled.join(states), finished)
 
 
@@ -214,12 +235,25 @@ def load(directory: Path) -> Campaign:
     return Campaign(of_rounds, acquired, why, summary["compile_seconds"])
 
 
+def labelled(done: Campaign | Path | str, seed: int | None = None) -> pd.DataFrame:
+    """The rows that were labelled, and their labels, in order: seed, round, row, original_row, label.
+
+    Of a campaign or its results folder, by default of its only seed. ValueError unless there is such a seed.
+    """
+    acquired = done.acquired if isinstance(done, Campaign) else read_table(Path(done).expanduser() / "acquired.csv")
+    seeds = acquired["seed"].unique().tolist()
+    if (seed is None and len(seeds) > 1) or (seed is not None and seed not in seeds):
+        raise ValueError(f"seed={seed}: expected one of {', '.join(map(str, seeds))}")
+    of_seed = acquired if seed is None else acquired[acquired["seed"] == seed]
+    return of_seed[["seed", "round", "row", "original_row", "label"]].reset_index(drop=True)
+
+
 def _warn_once(info: RoundInfo, settings: Settings, said: set[str]) -> None:
     """Warn of what is wrong with a round and was not said before."""
     for name, words in complaints(info, settings).items():
         if name not in said:
             said.add(name)
-            warnings.warn(words, RuntimeWarning, stacklevel=4)  # the caller of `run`
+            warnings.warn(words, RuntimeWarning, stacklevel=5)  # the caller of `run`
 
 
 def _write_tables(results: Store, rounds: pd.DataFrame, acquired: pd.DataFrame) -> None:

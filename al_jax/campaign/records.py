@@ -2,12 +2,16 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from al_jax.data import Dataset, original_rows_of
 from al_jax.types import RoundInfo
+
+INITIAL = -1
+"""The round of the rows that a campaign begins with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +64,18 @@ def finite(records: list[Record]) -> np.ndarray:
     return np.all([record.info.fit["finite"] for record in records], axis=0)
 
 
+def at_end(info: RoundInfo, settings: Settings) -> np.ndarray:
+    """bool [S]: the seeds that have reached the budget, or have no row left in the pool."""
+    return np.asarray((info.num_labelled >= settings.max_labels) | ~info.valid.any(axis=1))
+
+
 def complete(records: list[Record], settings: Settings) -> bool:
-    """Whether every seed has reached the budget or was stopped."""
-    return bool(((records[-1].info.num_labelled >= settings.max_labels) | ~finite(records)).all())
+    """Whether every seed has come to its end or was stopped."""
+    return bool((at_end(records[-1].info, settings) | ~finite(records)).all())
 
 
 def kept(records: list[Record], settings: Settings) -> Iterator[tuple[int, int, int, Record]]:
-    """(seed, its index, round, record) up to each seed's end: its first round at the budget, or its last finite one.
+    """(seed, its index, round, record) up to each seed's end: its first round `at_end`, or its last finite one.
 
     A seed without a finite round keeps the first, so that it is counted among the seeds.
     """
@@ -75,7 +84,7 @@ def kept(records: list[Record], settings: Settings) -> Iterator[tuple[int, int, 
             if number and not record.info.fit["finite"][index]:
                 break
             yield settings.first_seed + index, index, number, record
-            if record.info.num_labelled[index] >= settings.max_labels or not record.info.fit["finite"][index]:
+            if at_end(record.info, settings)[index] or not record.info.fit["finite"][index]:
                 break
 
 
@@ -93,27 +102,37 @@ def _why(records: list[Record], index: int) -> str:
     )
 
 
-def tables(records: list[Record], settings: Settings, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(
+    records: list[Record], settings: Settings, dataset: Dataset, start: np.ndarray, method: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tidy tables `rounds` and `acquired` of `Campaign`; rounds after a seed's end are left out.
 
-    Metrics of a seed that diverged in its first round are NaN there: it never reaches an accuracy, and has no area.
+    `start [S, m]` are the initial rows. Metrics of a seed that diverged in its first round are NaN there: it never
+    reaches an accuracy, and has no area.
     """
-    rounds, acquired = [], []
+    rounds, acquired, origin = [], [], original_rows_of(dataset)
+
+    def labelled(seed: int, number: int, pick: int, row: int, score: float, label: Any) -> dict[str, Any]:
+        told = {"method": method, "seed": seed, "round": number, "pick": pick, "row": row}
+        told |= {"original_row": int(origin[row]), "score": score}
+        return told | ({"label": label.item()} if np.ndim(label) == 0 else {})
+
     for seed, index, number, record in kept(records, settings):
         info = record.info
+        if number == 0:
+            for pick, first in enumerate(start[index].tolist()):
+                acquired.append(labelled(seed, INITIAL, pick, first, np.nan, dataset.labels[first]))
         row = {"method": method, "seed": seed, "round": number, "num_labelled": int(info.num_labelled[index])}
         diverged = not info.fit["finite"][index]
         row |= {name: np.nan if diverged else value[index].item() for name, value in info.metrics.items()}
         row |= {f"fit_{name}": value[index].item() for name, value in info.fit.items()}
         row |= {f"info_{name}": value[index].item() for name, value in info.info.items() if value.ndim == 1}
         rounds.append(row | {"seconds": float(record.seconds)})
-        for pick in np.flatnonzero(record.answered[index]):
-            row = {"method": method, "seed": seed, "round": number, "pick": int(pick)}
-            row |= {"row": int(info.rows[index, pick]), "score": info.scores[index, pick].item()}
-            if record.labels.ndim == 2:
-                row["label"] = record.labels[index, pick].item()
-            per_pick = {name: value for name, value in info.info.items() if value.shape == info.rows.shape}
-            acquired.append(row | {f"info_{name}": value[index, pick].item() for name, value in per_pick.items()})
-    # When every seed stops in its first round nothing is acquired, and the table must still have its columns.
-    of_acquired = None if acquired else ["method", "seed", "round", "pick", "row", "score", "label"]
-    return pd.DataFrame(rounds), pd.DataFrame(acquired, columns=of_acquired)
+        per_pick = {name: value for name, value in info.info.items() if value.shape == info.rows.shape}
+        for pick in np.flatnonzero(record.answered[index]).tolist():
+            score, label = info.scores[index, pick].item(), record.labels[index, pick]
+            told = labelled(seed, number, pick, int(info.rows[index, pick]), score, label)
+            acquired.append(told | {f"info_{name}": value[index, pick].item() for name, value in per_pick.items()})
+    # When a campaign begins without labels and every seed stops at once, the table must still have its columns.
+    columns = ["method", "seed", "round", "pick", "row", "original_row", "score", "label"]
+    return pd.DataFrame(rounds), pd.DataFrame(acquired, columns=None if acquired else columns)

@@ -9,13 +9,14 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import filelock
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 import pandas as pd
 
@@ -114,7 +115,7 @@ def open_store(
     directory: Path, config: Mapping[str, Any], *, resume: bool = False, allow_inexact: bool = False
 ) -> Store:
     """`claim` the folder and open its checkpoints."""
-    directory = Path(directory).absolute()
+    directory = Path(directory).expanduser().absolute()
     resumed = on_first((directory / "environment.json").exists)
     claim(directory, config, resume=resume, allow_inexact=allow_inexact)
     manager = None
@@ -127,56 +128,24 @@ def open_store(
     return Store(directory, resumed, fingerprint(config), manager)
 
 
-def last_round(store: Store) -> int | None:
-    """The number of finished rounds in the newest checkpoint, or None."""
-    return on_first(lambda: _manager(store).latest_step())
+@contextmanager
+def locked(store: Store | None) -> Iterator[None]:
+    """Keep other processes out of the folder until the end; whatever ends this one ends the lock.
 
-
-def save(store: Store, num_rounds: int, tree: Any) -> None:
-    """Checkpoint `tree` (arrays on the host) as the state after `num_rounds` rounds; atomic, in the background."""
-    if store.manager is None:
-        return
-    meta = {"fingerprint": store.fingerprint, "checksum": _checksum(tree)}
-    items = ocp.args.Composite(tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta))
-    store.manager.save(num_rounds, args=items)
-
-
-def restore(store: Store, num_rounds: int, like: Any) -> Any:
-    """The checkpoint after `num_rounds` rounds, with the structure, shapes and types of `like`.
-
-    StoreError when it is damaged or comes from another configuration.
+    StoreError when another process is in it.
     """
-    leaves = on_first(lambda: jax.tree.leaves(_restore(store, num_rounds, like)))
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
-
-def _restore(store: Store, num_rounds: int, like: Any) -> Any:
-    where = f"{store.directory / 'checkpoints' / str(num_rounds)}"
-    advice = "delete that folder to continue from the round before, or the whole run to start afresh"
+    if store is None or store.manager is None:
+        yield
+        return
+    lock = filelock.FileLock(store.directory / "in_use.lock", timeout=0, is_singleton=True)
     try:
-        items = ocp.args.Composite(tree=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore())
-        restored = _manager(store).restore(num_rounds, args=items)
-    except Exception as error:  # whatever a damaged file makes the libraries below raise
-        raise StoreError(f"the checkpoint {where} cannot be read ({type(error).__name__}): {advice}") from error
-    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (restored.tree, like)]
-    if shapes[0] != shapes[1]:
-        raise StoreError(f"the checkpoint {where} has other shapes or types than this campaign: {advice}")
-    if restored.meta.get("fingerprint") != store.fingerprint:
-        raise StoreError(f"the checkpoint {where} belongs to another configuration: {advice}")
-    if restored.meta.get("checksum") != _checksum(restored.tree):
-        raise StoreError(f"the checkpoint {where} is damaged, its checksum is wrong: {advice}")
-    return restored.tree
-
-
-def wait(store: Store) -> None:
-    """Return when everything that was saved is on the disk."""
-    if store.manager is not None:
-        store.manager.wait_until_finished()
-
-
-def _manager(store: Store) -> ocp.CheckpointManager:
-    assert store.manager is not None
-    return store.manager
+        lock.acquire()
+    except filelock.Timeout:
+        raise StoreError(f"{store.directory} is in use by another process: expected one at a time") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -223,13 +192,6 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _checksum(tree: Any) -> str:
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(tree):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
 
 
 def _read_json(path: Path) -> Any:

@@ -21,7 +21,7 @@ class Compiled(NamedTuple):
 
     states: list[State]
     propose: Callable[[list[State]], tuple[list[State], RoundInfo]]  # RoundInfo on the host, [S, ...]
-    absorb: Callable[[list[State], np.ndarray, np.ndarray, np.ndarray], list[State]]  # rows, labels, answered [S, B]
+    absorb: Callable[..., list[State]]  # states, and of `[S, B]` rows, labels, answered, excluded
     join: Callable[[list[State]], State]  # on the host, [S, ...]
     split: Callable[[State], list[State]]  # the inverse of `join`
     info: RoundInfo  # shapes and types, [S, ...]
@@ -85,8 +85,8 @@ def compile_cycle(
         results = [propose(group) for group in groups]
         return [state for state, _ in results], parallel.join([info for _, info in results], layout)
 
-    def absorb_all(groups: list[State], rows: np.ndarray, labels: np.ndarray, answered: np.ndarray) -> list[State]:
-        answers = batch(rows, labels, answered)
+    def absorb_all(groups: list[State], *told: np.ndarray) -> list[State]:
+        answers = batch(*told)
         return [absorbed(run.absorb, group, part) for group, part in zip(groups, answers, strict=True)]
 
     shapes = jax.tree.map(lambda leaf: np.empty((len(seeds), *leaf.shape[2:]), leaf.dtype), choose.out_info)
@@ -104,8 +104,8 @@ def lower_absorb(
 ) -> lowering.Lowered:
     """`absorb` for a state without parameters and memory: they pass through, and need not be copied."""
     rows = np.zeros((seeds, batch_size), np.int32)
-    answers = batch(rows, dataset.labels[rows], rows > 0)[0]
-    return lowering.lower_over_seeds(absorb, layout, (True,) * 5, _bare(state), *answers)
+    answers = batch(rows, dataset.labels[rows], rows > 0, rows > 0)[0]
+    return lowering.lower_over_seeds(absorb, layout, (True,) * 6, _bare(state), *answers)
 
 
 def absorbed(absorb: Callable[..., State], state: State, answers: tuple[Any, ...]) -> State:
@@ -120,7 +120,7 @@ def _bare(state: State) -> State:
 class Transfers(NamedTuple):
     """What goes from the host to the devices' groups and back."""
 
-    batch: Callable[..., list[tuple[Any, ...]]]  # rows, labels, answered [S, B] -> the arguments of `absorb`
+    batch: Callable[..., list[tuple[Any, ...]]]  # of `absorb`, from rows, labels, answered and excluded [S, B]
     join: Callable[[list[State]], State]
     split: Callable[[State], list[State]]
 
@@ -128,8 +128,8 @@ class Transfers(NamedTuple):
 def transfers(dataset: Dataset, layout: Layout) -> Transfers:
     """Answered rows with their inputs, and states of all seeds `[S, ...]` in both directions."""
 
-    def batch(rows: np.ndarray, labels: np.ndarray, answered: np.ndarray) -> list[tuple[Any, ...]]:
-        return parallel.split((take(dataset.inputs, rows), rows, labels, answered), layout)
+    def batch(rows: np.ndarray, *told: np.ndarray) -> list[tuple[Any, ...]]:
+        return parallel.split((take(dataset.inputs, rows), rows, *told), layout)
 
     def join(groups: list[State]) -> State:
         return parallel.join([group._replace(key=jax.random.key_data(group.key)) for group in groups], layout)

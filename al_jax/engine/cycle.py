@@ -48,7 +48,7 @@ class Steps(NamedTuple):
     begin(state, data) -> Begun                  sample, prepare; `data.pool` is None when the pool is on the host
     as_round(state, data, begun) -> Round        what summaries are made with
     finish(state, learned, data, begun, rows [n], summary) -> RoundInfo       select among the candidates `rows`
-    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B]) -> state     neither
+    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B], excluded [B] = none) -> state     neither
     """
 
     posterior: Posterior

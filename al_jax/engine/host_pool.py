@@ -126,8 +126,8 @@ def compile_host_pool(
         ]
         return fitted, parallel.join(infos, layout)
 
-    def absorb_all(groups: list[State], rows: np.ndarray, labels: np.ndarray, answered: np.ndarray) -> list[State]:
-        answers = batch(rows, labels, answered)
+    def absorb_all(groups: list[State], *told: np.ndarray) -> list[State]:
+        answers = batch(*told)
         return [absorbed(run_absorb, group, part) for group, part in zip(groups, answers, strict=True)]
 
     shapes = jax.tree.map(lambda leaf: np.empty((len(seeds), *leaf.shape[2:]), leaf.dtype), finishes.out_info)

@@ -197,4 +197,4 @@ def enable_compilation_cache(directory: str | Path | None = None) -> None:
     chosen = directory or configured or Path.home() / ".cache" / "al_jax" / "compiled"
     jax.config.update("jax_compilation_cache_dir", str(chosen))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

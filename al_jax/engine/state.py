@@ -77,8 +77,15 @@ def starting(posterior: Posterior, capacity: int, warm_start: bool) -> Callable[
 def absorbing(max_labels: int) -> Callable[..., State]:
     """`Steps.absorb`, which takes at most `max_labels` rows."""
 
-    def absorb(state: State, inputs: Inputs, rows: Int[Array, " B"], labels: Array, valid: Bool[Array, " B"]) -> State:
-        """Move the `valid` rows from the pool to the labelled buffer and begin the next round.
+    def absorb(
+        state: State,
+        inputs: Inputs,
+        rows: Int[Array, " B"],
+        labels: Array,
+        valid: Bool[Array, " B"],
+        excluded: Bool[Array, " B"] | None = None,
+    ) -> State:
+        """Move the `valid` rows from the pool to the labelled buffer, take the `excluded` out of it; the next round.
 
         Whatever it is given, labelled, available and excluded rows partition the pool: a row that is not available, one
         given twice, and what exceeds `max_labels` are passed over. Row -1 (never in the pool) is always taken.
@@ -86,7 +93,8 @@ def absorbing(max_labels: int) -> Callable[..., State]:
         count = state.labelled.count
         in_pool = rows >= 0
         repeated = jnp.any(jnp.tril(rows[:, None] == rows[None, :], -1) & valid[None, :], axis=1) & in_pool
-        valid = valid & ~repeated & (state.available[rows] | ~in_pool)
+        gone = jnp.zeros(len(rows), bool) if excluded is None else excluded & in_pool
+        valid = valid & ~repeated & ~gone & (state.available[rows] | ~in_pool)
         valid = valid & (count + jnp.cumsum(valid) <= max_labels)
         order = jnp.argsort(~valid, stable=True)  # the valid ones first
 
@@ -100,7 +108,7 @@ def absorbing(max_labels: int) -> Callable[..., State]:
             rows=append(state.labelled.rows, rows),
             count=count + jnp.sum(valid, dtype=jnp.int32),
         )
-        available = state.available.at[jnp.where(in_pool, rows, 0)].min(~(valid & in_pool))
+        available = state.available.at[jnp.where(in_pool, rows, 0)].min(~(gone | valid & in_pool))
         return state._replace(round=state.round + 1, labelled=labelled, available=available)
 
     return absorb

@@ -1,7 +1,8 @@
 """`answers.jsonl`, everything a person did in a campaign, one line each, and what may be added to it.
 
-`{"round": 0, "asked": [7, 3]}` opens a round, `{"round": 0, "row": 7, "label": 2}` labels a row (null: skips it),
-`{"round": 0, "undo": 7}` takes that back, `{"round": 0, "closed": true}` sends the answers to the campaign.
+`{"round": 0, "asked": [7, 3]}` opens a round, `{"round": 0, "row": 7, "label": 2}` labels a row (null skips it,
+"excluded" takes it out of the pool), `{"round": 0, "undo": 7}` takes that back, `{"round": 0, "closed": true}` sends
+the answers to the campaign.
 """
 
 import json
@@ -9,16 +10,20 @@ import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from al_jax.campaign.store import StoreError
+
+Answer: TypeAlias = int | Literal["excluded"] | None
+"""A class; out of the pool for good; None: skipped."""
+EXCLUDED: Answer = "excluded"
 
 
 class Answers(NamedTuple):
     """What the file says of one round."""
 
     asked: list[int]
-    given: dict[int, int | None]  # row -> class, None where it was skipped; in the order they came
+    given: dict[int, Answer]  # in the order they came
     closed: bool
 
 
@@ -46,7 +51,7 @@ def read(file: Path) -> dict[int, Answers]:
             match json.loads(line):
                 case {"round": int(n), "asked": list(asked)}:
                     rounds[n] = Answers(asked, {}, False)
-                case {"round": int(n), "row": int(row), "label": int() | None as label}:
+                case {"round": int(n), "row": int(row), "label": int() | None | "excluded" as label}:
                     rounds[n].given[row] = label
                 case {"round": int(n), "undo": int(row)}:
                     del rounds[n].given[row]
@@ -70,10 +75,12 @@ def waiting(rows: Iterable[Any], number: int, answers: dict[int, Answers]) -> li
         if row in checked:
             raise ValueError(f"row {row} is given twice: expected once")
         if row in now.given:
-            was = "skipped" if now.given[row] is None else f"labelled {now.given[row]}"
+            before = now.given[row]
+            was = f"labelled {before}" if isinstance(before, int) else before or "skipped"
             raise ValueError(f"row {row} was {was} in this round already: undo() takes back the last answer")
         if row not in now.asked:
-            earlier = [f", it was labelled in round {n}" for n, r in answers.items() if r.given.get(row) is not None]
+            kinds = [(n, r.given[row]) for n, r in answers.items() if r.given.get(row) is not None]
+            earlier = [f", it was {'labelled' if isinstance(a, int) else a} in round {n}" for n, a in kinds]
             left = ", ".join(map(str, left_in(now))) or "none, all have their answers"
             raise ValueError(f"row {row} is not asked for in round {number}{''.join(earlier)}: expected some of {left}")
         checked.append(row)

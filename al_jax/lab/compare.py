@@ -127,7 +127,7 @@ def check_traces(ready: Ready, name: str, acquisition: Acquisition) -> None:
 
 def check_scores(name: str, run: Recorded) -> None:
     """CheckError when acquired rows had NaN for a score; `Diverged` when every seed was stopped."""
-    acquired = run.campaign.acquired
+    acquired = run.campaign.acquired.query("round >= 0")
     campaign.refuse_all_stopped(run.campaign, name)
     wrong = acquired[acquired["score"].isna()]
     if len(wrong):

@@ -1,6 +1,7 @@
 """What `lab.compare` found: plain tables, a picture, and words."""
 
 import dataclasses
+import html
 from collections.abc import Mapping
 
 import pandas as pd
@@ -64,10 +65,10 @@ class Comparison:
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        said = "<br>".join(self._verdict().splitlines())
+        said = "<br>".join(html.escape(line, quote=False) for line in self._verdict().splitlines())
         table, costs, penalties = (table_html(part, note) for part, _, note in self._tables())
         more = f"<details><summary>Who beats whom, and costs</summary>{penalties}{costs}</details>"
-        return f"<h4>{self.title}</h4><p>{said}</p>{table}{figure_html(self.figure())}{more}"
+        return f"<h4>{html.escape(self.title)}</h4><p>{said}</p>{table}{figure_html(self.figure())}{more}"
 
     def _verdict(self) -> str:
         stopped = [f"{method}, seed {seed} was stopped: {why}" for (method, seed), why in self.stopped.items()]

@@ -17,17 +17,18 @@ import pandas as pd
 
 from al_jax import campaign
 from al_jax.campaign import Campaign, Proposed
-from al_jax.campaign.records import Settings
-from al_jax.campaign.store import Store, StoreError, finished, open_store, read_table, wait
+from al_jax.campaign.checkpoint import wait
+from al_jax.campaign.records import INITIAL, Settings
+from al_jax.campaign.store import Store, StoreError, finished, open_store, read_table
 from al_jax.data import Dataset
-from al_jax.data.dataset import HostInputs, num_classes, take
-from al_jax.lab.answers import Answers, append, class_number, left_in, read, waiting
+from al_jax.data.dataset import HostInputs, num_classes, original_rows_of, take
+from al_jax.lab.answers import EXCLUDED, Answer, Answers, append, class_number, left_in, read, waiting
 from al_jax.types import Acquisition, Likelihood, Posterior
 
 UNKNOWN = -1
 """The label of a pool row that nobody has labelled yet."""
 
-Loop = Generator[Proposed, tuple[np.ndarray, np.ndarray], Campaign]
+Loop = Generator[Proposed, tuple[np.ndarray, ...], Campaign]
 
 
 class Asked(NamedTuple):
@@ -46,14 +47,21 @@ class Labelling:
     """A campaign that waits for a person; `labelling` opens one.
 
     The rows of a round may be answered in any order and in several calls, and taken back until `ask` closes the round:
-    the next `ask` after each of them is labelled or skipped. An error or an interrupt while training loses nothing: ask
-    again, and it goes on from the folder.
+    the next `ask` after each of them is labelled, skipped or excluded. An error or an interrupt while training loses
+    nothing: ask again, and it goes on from the folder.
     """
 
     def __init__(
-        self, store: Store, start: Callable[[], Loop], dataset: Dataset, settings: Settings, classes: Sequence[str]
+        self,
+        store: Store,
+        start: Callable[[], Loop],
+        dataset: Dataset,
+        settings: Settings,
+        classes: Sequence[str],
+        initial: np.ndarray,
     ) -> None:
         self.directory, self.inputs, self.classes = store.directory, dataset.inputs, list(classes)
+        self._labels, self._initial, self._origin = dataset.labels, initial, original_rows_of(dataset)
         self.campaign: Campaign | None = campaign.load(store.directory) if finished(store.directory) else None
         self._file = store.directory / "answers.jsonl"
         self._store, self._start, self._settings = store, start, settings
@@ -108,17 +116,42 @@ class Labelling:
     def skip(self, rows: Any = None) -> None:
         """Leave rows of the open round without a label, by default all that wait for one; they stay in the pool.
 
-        ValueError as of `tell`, and when the round would have no label at all.
+        ValueError as of `tell`, and when every row of the round would be skipped, for they would come back.
         """
         number, answers = self._round(rows)
         now = answers[number]
         waits = waiting(left_in(now) if rows is None else _listed(rows), number, answers)
-        if {*waits, *(row for row, label in now.given.items() if label is None)} == {*now.asked}:
-            raise ValueError(f"round {number} would have no label at all: expected at least 1 label a round")
+        if {*waits, *(row for row, answer in now.given.items() if answer is None)} == {*now.asked}:
+            raise ValueError(
+                f"every row of round {number} would be skipped, and come back: expected at least 1 label a round; "
+                "exclude() takes rows out of the pool that nobody can label"
+            )
         self._write(number, waits, [None] * len(waits))
 
+    def exclude(self, rows: Any = None) -> None:
+        """Take rows of the open round, by default all that wait, out of the pool for good: nobody can label them.
+
+        A round without any label is one of the same model with other rows. ValueError as of `tell`.
+        """
+        number, answers = self._round(rows)
+        waits = waiting(left_in(answers[number]) if rows is None else _listed(rows), number, answers)
+        self._write(number, waits, [EXCLUDED] * len(waits))
+
+    def labelled(self) -> pd.DataFrame:
+        """A row for every label so far: round (-1: at the start), row, original_row, label, and the class's name.
+
+        See `campaign.Campaign.acquired`.
+        """
+        rows = [(INITIAL, row, int(self._labels[row])) for row in self._initial.tolist()]
+        for number, answers in read(self._file).items():
+            order = [(number, row, answers.given.get(row)) for row in answers.asked]
+            rows += [(number, row, label) for number, row, label in order if isinstance(label, int)]
+        table = pd.DataFrame(rows, columns=["round", "row", "label"])
+        table.insert(2, "original_row", self._origin[table.row])
+        return table.assign(**{"class": [self.classes[label] for label in table.label]})
+
     def undo(self) -> int:
-        """Take back the last answer, label or skip, of the open round: its row. ValueError when there is none."""
+        """Take back the last answer of the open round, label, skip or exclusion: its row. ValueError without any."""
         number, answers = self._round()
         if not answers[number].given:
             raise ValueError(f"round {number} has no answer yet: expected one to take back")
@@ -126,7 +159,7 @@ class Labelling:
         append(self._file, [{"round": number, "undo": row}])
         return row
 
-    def _write(self, number: int, rows: list[int], labels: Sequence[int | None]) -> None:
+    def _write(self, number: int, rows: list[int], labels: Sequence[Answer]) -> None:
         append(self._file, [{"round": number, "row": r, "label": c} for r, c in zip(rows, labels, strict=True)])
 
     def _round(self, rows: Any = ()) -> tuple[int, dict[int, Answers]]:
@@ -143,12 +176,13 @@ class Labelling:
             self._go_on(None)
         while self._open is not None and (answers := read(self._file)[self._open.round]).closed:
             rows = np.asarray(self._open.info.rows)  # [1, B]
-            labels = [answers.given.get(row) for row in rows[0].tolist()]
-            answered = np.array([[label is not None for label in labels]])
-            self._go_on((np.array([[label or 0 for label in labels]], np.int32), answered))
+            given = [answers.given.get(row) for row in rows[0].tolist()]
+            labels = [answer if isinstance(answer, int) else UNKNOWN for answer in given]
+            excluded = [answer == EXCLUDED for answer in given]
+            self._go_on((np.array([labels], np.int32), np.array([labels]) != UNKNOWN, np.array([excluded])))
         return self._open
 
-    def _go_on(self, answers: tuple[np.ndarray, np.ndarray] | None) -> None:
+    def _go_on(self, answers: tuple[np.ndarray, ...] | None) -> None:
         assert self._loop is not None
         try:
             self._open = self._loop.send(answers)  # type: ignore[arg-type]  # None starts a generator
@@ -201,9 +235,9 @@ def labelling(
     """Open a campaign that a person labels: begin it, or go on with what `directory` holds. Nothing is trained yet.
 
     Args:
-      dataset: pool rows that nobody has labelled have the label -1. The others are then the initial rows, and
-        `initial_labels` is their number. Without any -1 the initial rows are drawn as in `campaign.run`, and the other
-        stored labels are never looked at.
+      dataset: pool rows that nobody has labelled have the label -1, None or NaN. The others are then the initial rows,
+        and `initial_labels` is their number. Without any such the initial rows are drawn as in `campaign.run`, and the
+        other stored labels are never looked at. Labels may be numbers or names of classes.
       settings: with `seeds=1`.
       directory: results folder of this campaign alone.
       classes: names of the classes; their numbers by default.
@@ -215,17 +249,40 @@ def labelling(
     """
     if settings.seeds != 1:
         raise ValueError(f"seeds={settings.seeds}: expected 1, one person labels one campaign")
-    dataset, settings, initial = _begin(dataset, settings)
     number = num_classes(dataset)
     names = [str(c) for c in range(number)] if classes is None else list(classes)
     if len(names) != number or len({*names}) < len(names) or not all(isinstance(n, str) for n in names):
         raise ValueError(f"classes={names}: expected {number} distinct names")
+    dataset, settings, initial = _begin(_numbered(dataset, names), settings)
     data = {"name": dataset.name, "checksum": _checksum(dataset._replace(name=()))}  # type: ignore[arg-type]
     config = {"method": method, "data": data, "classes": names, "settings": dataclasses.asdict(settings)}
-    store = open_store(Path(directory), config, resume=True, allow_inexact=allow_inexact)
+    store = open_store(Path(directory).expanduser(), config, resume=True, allow_inexact=allow_inexact)
     options: dict[str, Any] = {"likelihood": likelihood, "method": method, "initial": initial, "results": store}
     start = functools.partial(campaign.rounds, posterior, acquisition, dataset, settings, **options)
-    return Labelling(store, start, dataset, settings, names)
+    return Labelling(store, start, dataset, settings, names, initial[0])
+
+
+def _numbered(dataset: Dataset, names: list[str]) -> Dataset:
+    """The data set with numbers for the names of classes, and `UNKNOWN` for None and NaN."""
+
+    def numbers(split: str, labels: Any) -> Any:
+        array = np.asarray(labels)
+        if array.ndim != 1 or array.dtype.kind not in "OSUf":
+            return labels
+        missing = pd.isna(array)
+        if array.dtype.kind == "f":
+            return np.where(missing, UNKNOWN, array)
+        places = {name: number for number, name in enumerate(names)} | {n: n for n in range(UNKNOWN, len(names))}
+        values = [value.decode() if isinstance(value, bytes) else value for value in array.tolist()]
+        for row, value in enumerate(values):
+            if not missing[row] and value not in places:
+                raise ValueError(
+                    f"{split}labels has {value!r} in row {row}: expected one of {', '.join(names)}, or None"
+                )
+        return np.array([UNKNOWN if gone else places[v] for v, gone in zip(values, missing, strict=True)], np.int32)
+
+    splits = ("", "test_", "validation_")
+    return dataset._replace(**{f"{s}labels": numbers(s, getattr(dataset, f"{s}labels")) for s in splits})  # type: ignore[arg-type]
 
 
 def _begin(dataset: Dataset, settings: Settings) -> tuple[Dataset, Settings, np.ndarray]:

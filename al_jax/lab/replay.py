@@ -1,6 +1,7 @@
 """Judge a score on campaigns that were stored with their posteriors: what it would have picked, without training."""
 
 import dataclasses
+import html
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -77,7 +78,7 @@ class Replay:
 
     def _repr_html_(self) -> str:
         table, _, note = self._table()
-        said = self._said().replace("\n", "<br>")
+        said = html.escape(self._said(), quote=False).replace("\n", "<br>")
         return f"<p>{said}</p>{table_html(table, note)}{figure_html(self.figure())}"
 
     def _said(self) -> str:
@@ -168,7 +169,8 @@ def kept(run: Recorded, ready: Ready) -> Callable[[int], Snapshot]:
 
 def rounds_of(run: Recorded) -> list[int]:
     """The rounds in which something was acquired."""
-    return sorted(run.campaign.acquired["round"].unique().tolist())
+    rounds = run.campaign.acquired["round"]
+    return sorted(rounds[rounds >= 0].unique().tolist())
 
 
 def _once(file: Path, name: str, judged_by: Callable[[str], Judged]) -> Judged:

@@ -16,10 +16,10 @@ WRAP = {"flex_flow": "row wrap"}
 
 
 class Labeller(ipywidgets.VBox):
-    """The picked rows of a campaign, one at a time, with a button for each class, Skip and Undo.
+    """The picked rows of a campaign, one at a time, with a button for each class, Skip, Exclude and Undo.
 
-    `show` makes HTML of one row of the inputs. The buttons are `classes`, `skip` and `undo`; `status`, `row`, `curve`
-    and `message` are texts. Nothing is trained before `go_on`, which `al_jax.lab.label` calls.
+    `show` makes HTML of one row of the inputs. The buttons are `classes`, `skip`, `exclude` and `undo`; `status`,
+    `row`, `curve` and `message` are texts. Nothing is trained before `go_on`, which `al_jax.lab.label` calls.
     """
 
     def __init__(self, labelling: Labelling, show: Callable[[Any], str] | None = None) -> None:
@@ -58,7 +58,7 @@ class Labeller(ipywidgets.VBox):
         )
         first = jax.tree.map(lambda leaf: leaf[0], asked.inputs)
         self.row.value = f"{self.picture(first)}<div style='color: #767676'>row {asked.rows[0]} of the pool</div>"
-        for button in (*self.classes, self.skip, self.undo):
+        for button in (*self.classes, self.skip, self.exclude, self.undo):
             button.disabled = False
         self.undo.disabled = len(asked.rows) == asked.size
 
@@ -70,11 +70,8 @@ class Labeller(ipywidgets.VBox):
         self.status.value = f"<b>Finished</b> with {last.get('num_labelled', 0)} labels{_accuracy(last)}"
         self.message.value = html.escape(" ".join(ended.stopped.values()) or f"Results: {self.labelling.directory}")
 
-    def _answer(self, label: int | None) -> None:
-        if label is None:
-            self.labelling.skip(self.shown)
-        else:
-            self.labelling.tell(self.shown, [label])
+    def _tell(self, label: int) -> None:
+        self.labelling.tell(self.shown, [label])
 
     def _clicked(self, act: Callable[[], object], _: ipywidgets.Button) -> None:
         self.message.value = ""
@@ -95,12 +92,17 @@ class Labeller(ipywidgets.VBox):
             for button in box.children:
                 button.close()
         self.classes = [
-            self._button(name, functools.partial(self._answer, number), width="auto", min_width="56px")
+            self._button(name, functools.partial(self._tell, number), width="auto", min_width="56px")
             for number, name in enumerate(self.labelling.classes)
         ]
-        self.skip = self._button("Skip", functools.partial(self._answer, None), icon="forward", width="100px")
+        self.skip = self._button("Skip", lambda: self.labelling.skip(self.shown), icon="forward", width="100px")
+        self.exclude = self._button("Exclude", lambda: self.labelling.exclude(self.shown), icon="trash", width="100px")
+        self.exclude.tooltip = "nobody can label it: it never comes back"
         self.undo = self._button("Undo", self.labelling.undo, icon="undo", width="100px")
-        self.buttons.children = [ipywidgets.HBox(self.classes, layout=WRAP), ipywidgets.HBox([self.skip, self.undo])]
+        self.buttons.children = [
+            ipywidgets.HBox(self.classes, layout=WRAP),
+            ipywidgets.HBox([self.skip, self.exclude, self.undo]),
+        ]
 
     def _button(self, name: str, act: Callable[[], object], icon: str = "", **layout: str) -> ipywidgets.Button:
         button = ipywidgets.Button(description=name, icon=icon, layout=layout, disabled=True)

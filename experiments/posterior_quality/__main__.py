@@ -244,7 +244,7 @@ def main() -> None:
         description=__doc__,
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    experiment, options = chosen
+    experiment, options = chosen[0], runner.expanded(chosen[1])
     sizes = experiment.sizes()
     plain = dataclasses.asdict(experiment) | {"sizes": dataclasses.asdict(sizes)}
     directory = (options.results_dir / "posterior_quality" / store.fingerprint(plain)).absolute()

@@ -87,10 +87,11 @@ def keep(folder: Path, experiment: Experiment, done: Campaign, command: str, dir
         raise StoreError(f"{folder} holds seed {there[0]} already: delete its files to keep another")
     folder.mkdir(parents=True, exist_ok=True)
     rows = original_rows_of(experiments_.build(experiment).dataset)
-    acquired = done.acquired.assign(row=rows[done.acquired["row"].to_numpy(int)])
+    own = done.acquired[done.acquired["round"] >= 0]
+    acquired = own.assign(row=own["original_row"]).drop(columns="original_row")
     distinct = len(np.unique(rows))
     if distinct < len(rows):  # `repeated`: copy after copy of the whole pool
-        copies = done.acquired["row"].to_numpy(int) // distinct
+        copies = own["row"].to_numpy(int) // distinct
         acquired.insert(acquired.columns.get_loc("row") + 1, "copy", copies)
     for seed in new:
         for name, table in {f"seed{seed}": done.rounds, f"acquired_seed{seed}": acquired}.items():

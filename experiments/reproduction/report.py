@@ -75,7 +75,8 @@ def _written(paper: Paper, found: list[Result], output: Path) -> str:
 def main() -> None:
     """Parse the command line and report."""
     unnamed = tyro.conf.arg(name="")
-    write(tyro.cli(Annotated[Report, unnamed], prog="python -m experiments.reproduction.report", description=__doc__))
+    given = tyro.cli(Annotated[Report, unnamed], prog="python -m experiments.reproduction.report", description=__doc__)
+    write(runner.expanded(given))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +16,10 @@ from al_jax import acquisitions as aq
 from al_jax import campaign, results
 from al_jax.campaign import Settings, run
 from al_jax.campaign.store import open_store
-from al_jax.data import initial_rows, with_validation
+from al_jax.data import initial_rows, subset, with_validation
 from al_jax.likelihood import categorical
 from al_jax.models import MLP
-from al_jax.posteriors import point
+from al_jax.posteriors import ensemble, point
 from al_jax.training import Training
 
 SETTINGS = Settings(seeds=3, initial_labels=6, batch_size=4, max_labels=16, num_samples=4, seed_block=2)
@@ -39,12 +40,28 @@ def test_rounds_go_from_the_initial_labels_to_the_budget(bald):
 
 def test_every_acquired_row_is_in_the_table_once_with_the_oracle_s_label(bald, dataset):
     for seed, acquired in bald.acquired.groupby("seed"):
-        assert len(acquired) == acquired.row.nunique() == 10
+        assert len(acquired) == acquired.row.nunique() == 16
         np.testing.assert_array_equal(acquired.label, dataset.labels[acquired.row])
-        state_rows = bald.state.labelled.rows[seed]
-        np.testing.assert_array_equal(acquired.row, state_rows[6:16])
-        assert not set(acquired.row) & set(state_rows[:6].tolist()), "and none of the initial rows"
-    assert bald.acquired["pick"].max() == 3
+        np.testing.assert_array_equal(acquired.row, bald.state.labelled.rows[seed][:16])
+        assert (acquired["round"] == -1).tolist() == [True] * 6 + [False] * 10, "the initial rows come first"
+        assert acquired.score.isna().tolist() == [True] * 6 + [False] * 10
+    assert bald.acquired.query("round >= 0")["pick"].max() == 3
+
+
+def test_rows_are_named_as_in_the_data_set_that_was_loaded(dataset, tmp_path):
+    small = subset(dataset, 30, seed=1)
+    settings = dataclasses.replace(SETTINGS, seeds=2)
+    done = run(tiny("point"), aq.random(), small, settings, results=open_store(tmp_path, {"a": 1}))
+    np.testing.assert_array_equal(done.acquired.original_row, small.rows[done.acquired.row])
+    np.testing.assert_array_equal(dataset.labels[done.acquired.original_row], done.acquired.label)
+    of_seed = campaign.labelled(tmp_path, seed=1)
+    assert of_seed.columns.tolist() == ["seed", "round", "row", "original_row", "label"]
+    pd.testing.assert_frame_equal(of_seed, campaign.labelled(done, seed=1))
+    np.testing.assert_array_equal(of_seed.row, done.state.labelled.rows[1][:16])
+    with pytest.raises(ValueError, match="seed=None: expected one of 0, 1"):
+        campaign.labelled(tmp_path)
+    with pytest.raises(ValueError, match="seed=2: expected one of 0, 1"):
+        campaign.labelled(done, seed=2)
 
 
 def test_seeds_are_paired_between_acquisitions(bald, dataset):
@@ -93,7 +110,7 @@ def test_rows_the_oracle_skips_stay_in_the_pool_and_the_budget_is_still_reached(
 
     done = run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=oracle)
     assert (done.rounds.groupby("seed").num_labelled.max() == 16).all()
-    assert (done.acquired.groupby("seed").row.nunique() == 10).all()
+    assert (done.acquired.groupby("seed").row.nunique() == 16).all()
     assert done.rounds["round"].max() > 3
     for _, rounds in done.rounds.groupby("seed"):
         assert (rounds.num_labelled < 16).sum() == len(rounds) - 1, "a seed ends with its first round at the budget"
@@ -147,7 +164,7 @@ def test_what_is_not_answered_may_have_any_label(dataset):
         return np.where(known, dataset.labels[rows], np.nan), known
 
     done = run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=oracle)
-    assert (done.acquired.row % 2 == 0).all()
+    assert (done.acquired.query("round >= 0").row % 2 == 0).all()
     assert (done.acquired.label.to_numpy() == dataset.labels[done.acquired.row]).all()
 
 
@@ -185,6 +202,77 @@ def test_out_of_time_it_ends_between_two_rounds_and_can_be_continued(bald, datas
     done = run(*arguments, method="bald", results=open_store(tmp_path, {"a": 1}, resume=True))
     assert done.finished
     pd.testing.assert_frame_equal(done.acquired, bald.acquired)
+
+
+@pytest.mark.parametrize("pool_on", ["device", "host"])
+def test_rows_that_nobody_can_label_leave_the_pool_for_good(dataset, pool_on):
+    """Odd rows cannot be labelled: rounds without any label draw others, and the campaign ends when none is left."""
+    asked = []
+
+    def oracle(rows):
+        asked.extend((seed, row) for seed, picks in enumerate(rows.tolist()) for row in picks)
+        odd = rows % 2 == 1
+        return np.where(odd, -7, dataset.labels[rows]), ~odd, odd
+
+    start = np.tile(np.arange(0, 12, 2), (3, 1))
+    settings = dataclasses.replace(SETTINGS, max_labels=40, pool_on=pool_on)
+    acquisition = aq.top_k(aq.bald)._replace(summarise=lambda round, x, rows: rows % 2 + 0.001 * rows)
+    done = run(tiny("point"), acquisition, dataset, settings, initial=start, oracle=oracle)
+    assert len(set(asked)) == 3 * 42, "the whole pool is asked for"
+    assert len(asked) == 3 * 44, "and no row again, but for two that fill the last batch"
+    assert (done.rounds.groupby("seed").num_labelled.max() == 24).all(), "all even rows, and no others"
+    assert done.rounds.groupby("seed").num_labelled.apply(lambda n: (n == 6).sum()).tolist() == [7, 7, 7]
+    labelled, available = done.state.labelled, np.asarray(done.state.available)
+    assert not available.any()
+    assert (np.asarray(labelled.count) == 24).all()
+
+
+def test_an_answered_row_is_not_excluded(dataset):
+    def both(rows):
+        return dataset.labels[rows], np.ones(rows.shape, bool), np.ones(rows.shape, bool)
+
+    with pytest.raises(ValueError, match=r"row \d+ is answered and excluded: expected one of the two"):
+        run(tiny("point"), aq.random(), dataset, SETTINGS, oracle=both)
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 48])
+def test_everything_labelled_gives_the_metrics_of_the_whole_pool(dataset, batch_size):
+    whole = dataclasses.replace(SETTINGS, seeds=1, initial_labels=48, max_labels=48, batch_size=batch_size)
+    done = run(tiny("point"), aq.random(), dataset, whole)
+    assert done.rounds.num_labelled.tolist() == [48]
+    assert done.rounds.accuracy.item() > 0.8
+
+
+def test_a_batch_larger_than_what_is_left_is_short(dataset):
+    settings = dataclasses.replace(SETTINGS, initial_labels=45, max_labels=48, batch_size=10, balanced=False)
+    done = run(tiny("point"), aq.random(), dataset, settings)
+    assert done.rounds.groupby("seed").num_labelled.apply(list).tolist() == [[45, 48]] * 3
+
+
+@pytest.mark.parametrize(
+    "acquisition",
+    [aq.top_k(aq.bald), aq.top_k(aq.mean_std), aq.stochastic_top_k(aq.bald), aq.batchbald(100), aq.epig(8)],
+    ids=["bald", "mean_std", "stochastic", "batchbald", "epig"],
+)
+def test_a_score_that_is_constant_over_the_pool_is_said_once(dataset, acquisition):
+    collapsed = ensemble(point(MLP(3, (8,), 0.0), categorical(), Training(optax.sgd(1e-12), steps=1)), 3)
+
+    def init(key, x):
+        return jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * 3), collapsed.init(key, x))
+
+    with pytest.warns(RuntimeWarning, match="all rows have one score, so that this method chooses at random") as said:
+        done = run(collapsed._replace(init=init), acquisition, dataset, SETTINGS)
+    assert len([w for w in said if "one score" in str(w.message)]) == 1
+    assert done.rounds.info_constant.all()
+    picks = done.acquired.query("round == 0").groupby("seed").row.apply(set)
+    assert picks[0] != picks[1], "the key decides"
+
+
+def test_random_acquisition_has_one_score_by_intention(dataset):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = run(tiny("point"), aq.random(), dataset, SETTINGS)
+    assert "info_constant" not in done.rounds
 
 
 def test_initial_rows_can_be_given(dataset):
@@ -316,7 +404,7 @@ def test_a_killed_campaign_continues_bit_for_bit(dataset, tmp_path, warm_start):
         ({"initial_labels": 60}, "initial_labels=60: expected 0 to 48"),
         ({"max_labels": 49}, "max_labels=49: expected 6 .* to 48"),
         ({"max_labels": 5}, "max_labels=5: expected 6"),
-        ({"batch_size": 43}, "batch_size=43: only 42 rows are left"),
+        ({"batch_size": 49}, "batch_size=49: expected 1 to 48, the rows of the pool"),
         ({"initial_labels": 2}, "initial_labels=2: an initial set without every class"),
         ({"pool_subset": 3}, "pool_subset=3: expected 4"),
         ({"evaluate": "mean"}, "evaluate='mean'"),

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from al_jax.campaign import store
+from al_jax.campaign import checkpoint, store
 from al_jax.campaign.store import StoreError
 
 CONFIG = {"data": {"name": "digits", "rare": (1, 2)}, "seeds": 2, "budget": None}
@@ -45,9 +45,9 @@ def restored(directory: Path, config: dict[str, Any] = CONFIG, rows: int = 6) ->
     """The newest checkpoint, as a resumed run reads it."""
     opened = store.open_store(directory, config, resume=True)
     try:
-        newest = store.last_round(opened)
+        newest = checkpoint.last_round(opened)
         assert newest is not None
-        return store.restore(opened, newest, tree(rows=rows))
+        return checkpoint.restore(opened, newest, tree(rows=rows))
     finally:
         opened.manager.close()
 
@@ -57,8 +57,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A killed run with checkpoints after rounds 1 and 2: copy it, do not change it."""
     directory = tmp_path_factory.mktemp("store") / "run"
     opened = store.open_store(directory, CONFIG)
-    store.save(opened, 1, tree(1))
-    store.save(opened, 2, tree(2))
+    checkpoint.save(opened, 1, tree(1))
+    checkpoint.save(opened, 2, tree(2))
     opened.manager.wait_until_finished()
     opened.manager.close()
     return directory
@@ -228,7 +228,7 @@ def test_what_does_not_change_the_bits_does_not_hinder(run: Path) -> None:
 
 def test_no_checkpoint_no_last_round(tmp_path: Path) -> None:
     opened = store.open_store(tmp_path / "run", CONFIG)
-    assert store.last_round(opened) is None
+    assert checkpoint.last_round(opened) is None
     assert opened.fingerprint == store.fingerprint(CONFIG)
     assert opened.directory == tmp_path / "run"
     opened.manager.close()
@@ -244,7 +244,7 @@ def test_two_checkpoints_are_kept_so_that_a_damaged_one_costs_a_round(run: Path)
     assert same(restored(run), tree(1))
     opened = store.open_store(run, CONFIG, resume=True)
     for number in (2, 3):
-        store.save(opened, number, tree(number))
+        checkpoint.save(opened, number, tree(number))
     opened.manager.wait_until_finished()
     opened.manager.close()
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["2", "3"]
@@ -346,7 +346,7 @@ def test_damaged_metadata_of_a_checkpoint_is_an_error_whichever_byte_it_is(run: 
     for position in range(len(sound)):
         file.write_bytes(sound[:position] + bytes([sound[position] ^ 1]) + sound[position + 1 :])
         with pytest.raises(StoreError, match="checkpoints/2"):
-            store.restore(opened, 2, tree())
+            checkpoint.restore(opened, 2, tree())
     opened.manager.close()
 
 

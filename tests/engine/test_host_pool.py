@@ -77,7 +77,7 @@ def play(compiled, dataset):
     for _ in range(3):
         states, info = compiled.propose(states)
         infos.append(info)
-        states = compiled.absorb(states, info.rows, dataset.labels[info.rows], info.valid)
+        states = compiled.absorb(states, info.rows, dataset.labels[info.rows], info.valid, ~info.valid)
     return infos, compiled.join(states)
 
 
@@ -138,7 +138,7 @@ def test_nothing_is_traced_or_compiled_once_the_campaign_is(stored, caplog):
         states = compiled.states
         for _ in range(3):
             states, info = compiled.propose(states)
-            states = compiled.absorb(states, info.rows, dataset.labels[info.rows], info.valid)
+            states = compiled.absorb(states, info.rows, dataset.labels[info.rows], info.valid, ~info.valid)
             batches.append(info.rows)
     assert len(traces) == before
     assert not [r for r in caplog.records if "Finished XLA compilation" in r.getMessage()]

@@ -104,11 +104,13 @@ def test_it_can_begin_without_any_label(dataset, tmp_path):
 
 def test_skipped_rows_stay_in_the_pool_and_a_round_has_at_least_one_label(dataset, tmp_path):
     person = opened(dataset, tmp_path)
-    with pytest.raises(ValueError, match="round 0 would have no label at all: expected at least 1"):
+    with pytest.raises(
+        ValueError, match=r"every row of round 0 would be skipped.*at least 1 label a round; exclude\(\)"
+    ):
         person.skip()
     rows = person.ask().rows
     person.skip(rows[:3])
-    with pytest.raises(ValueError, match="no label at all"):
+    with pytest.raises(ValueError, match="would be skipped"):
         person.skip(rows[3])
     person.undo()
     person.tell(rows[2], 0)
@@ -137,7 +139,46 @@ def test_undo_takes_back_the_last_answer_of_the_open_round(dataset, tmp_path):
     with pytest.raises(ValueError, match="round 1 has no answer yet"):
         person.undo()
     acquired = pd.read_csv(tmp_path / "acquired.csv")
+    acquired = acquired[acquired["round"] >= 0]
     assert dict(zip(acquired.row, acquired.label, strict=True)) == dict(zip(rows, [0, 2, 2, 1], strict=True))
+
+
+def test_excluded_rows_never_come_back_and_a_round_without_labels_draws_others(dataset, tmp_path):
+    person = opened(dataset, tmp_path)
+    gone = person.ask().rows.tolist()
+    person.exclude()
+    assert person.undo() == gone[3], "until the round is closed"
+    person.exclude(gone[3])
+    with pytest.raises(ValueError, match=rf"row {gone[0]} was excluded in this round already"):
+        person.tell(gone[0], 0)
+    asked = person.ask()
+    assert (asked.round, asked.num_labelled) == (1, 6)
+    assert not set(asked.rows.tolist()) & set(gone)
+    with pytest.raises(ValueError, match=rf"row {gone[0]} is not asked for in round 1, it was excluded in round 0"):
+        person.tell(gone[0], 0)
+    person = opened(dataset, tmp_path)
+    answer_all(person, dataset)
+    told = person.labelled()
+    assert not set(told.row) & set(gone)
+    assert told["round"].tolist() == [-1] * 6 + [1] * 4 + [2] * 2
+    assert told["class"].tolist() == [CLASSES[c] for c in dataset.labels[told.row]]
+    pd.testing.assert_frame_equal(
+        told[["round", "row", "original_row", "label"]],
+        campaign.labelled(tmp_path)[["round", "row", "original_row", "label"]],
+    )
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_labels_may_be_names_and_unknown_ones_none(stored, dataset, tmp_path, missing):
+    known = stored.acquired.query("round == -1").row.to_numpy()
+    labels = np.full(len(dataset.labels), missing, object)
+    labels[known] = [CLASSES[c] for c in dataset.labels[known]]
+    person = opened(dataset._replace(labels=labels, test_labels=[CLASSES[c] for c in dataset.test_labels]), tmp_path)
+    assert person.ask().num_labelled == 6
+    assert person.labelled()["class"].tolist() == [CLASSES[c] for c in dataset.labels[np.sort(known)]]
+    labels[3] = "cow"
+    with pytest.raises(ValueError, match=r"labels has 'cow' in row 3: expected one of cat, dog, eel, or None"):
+        opened(dataset._replace(labels=labels), tmp_path / "other")
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +254,9 @@ def test_a_killed_person_goes_on_with_the_same_rows_and_all_answers(stored, data
     person = opened(dataset, tmp_path / "run")
     pd.testing.assert_frame_equal(person.campaign.acquired, stored.acquired, check_exact=False)
     events = [json.loads(line) for line in (tmp_path / "run" / "answers.jsonl").open()]
-    assert [event["row"] for event in events if "row" in event] == stored.acquired.row.tolist(), "each answered once"
+    assert [event["row"] for event in events if "row" in event] == stored.acquired.query("round >= 0").row.tolist(), (
+        "each answered once"
+    )
 
 
 def test_half_a_line_was_no_answer_and_a_damaged_one_is_named(dataset, tmp_path):
@@ -246,7 +289,7 @@ def test_an_error_while_training_loses_nothing(stored, dataset, tmp_path, monkey
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(campaign.loop, "save", full)
+    monkeypatch.setattr(campaign.checkpoint, "save", full)
     with pytest.raises(OSError, match="No space left"):
         person.ask()
     monkeypatch.undo()

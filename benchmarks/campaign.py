@@ -1,9 +1,10 @@
-"""The quickstart's BALD campaign with al_jax, with PyTorch and with baal, on this machine's CPU, in one run.
+"""The quickstart's campaigns with al_jax, with PyTorch and with baal, on this machine's CPU, in one run.
 
 Digits (1297 pool and 500 test rows), MLP 64-128-128-10 with dropout 0.5, Adam at 1e-3 for 300 steps of 32 rows, K = 50
-samples, 20 to 220 labels by 10: 21 rounds. Every run is a process of its own, the contenders take turns, and all start
-from the same rows. Imports and the loading of the data are not timed. PyTorch runs with one thread and with its default
-number, and the faster of the two is quoted (the slower is run once).
+samples, 20 to 220 labels by 10: 21 rounds. A campaign is one seed of one acquisition: BALD, or a comparison of random,
+entropy, margin and BALD. Every run is a process of its own, the contenders take turns, and all start from the same
+rows. Imports and the loading of the data are not timed. PyTorch runs with one thread and with its default number, and
+the faster of the two is quoted (the slower is run once).
 
 What to expect. The 25 856 weights (8192 before the first dropout layer, 17 664 after it) cost a seed, in GFLOP:
 
@@ -17,7 +18,8 @@ is overhead. A training step is 5 MFLOP, a tenth of a millisecond, and eager PyT
 2 to 4 seconds over 6300 steps. A fresh mask for every row draws 256 numbers a row and sample, 480 million a seed: again
 seconds. baal moves every row through a DataLoader in Python. Compiled, a seed should come near the arithmetic: a few
 times faster than the plain loop, less against the loop with shared masks, more against baal. Compilation takes several
-seconds, once a campaign however many seeds: it should eat most of the gain at one seed, and little of it at eight.
+seconds, once a campaign however many seeds: it should eat most of the gain at one seed, and little of it at eight. A
+comparison of four compiles training and evaluation once, and only the choice of rows four times.
 """
 
 import dataclasses
@@ -41,6 +43,7 @@ INITIAL_LABELS = 20
 CORES = os.cpu_count() or 1
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "baal")
 PEERS = ("PyTorch", "PyTorch, shared masks", "baal")
+COMPARISON = ("random", "entropy", "margin", "bald")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Contender(NamedTuple):
 
     name: str
     seeds: int  # in a run, or in each process of one
+    acquisitions: tuple[str, ...] = ("bald",)  # one after the other
     seed_block: int | None = None  # al_jax: None is its default
     threads: int | None = None  # PyTorch: None is its default, one a core
     processes: int = 1
@@ -73,17 +77,23 @@ class Contender(NamedTuple):
     @property
     def label(self) -> str:
         """Without the threads, of which the faster choice is quoted."""
-        if self.name == "al_jax":
-            return f"al_jax, {self.seeds} seed{'s' * (self.seeds > 1)}"
-        return f"{self.name}, {self.processes} processes" if self.processes > 1 else self.name
+        seeds = f", {self.seeds} seed{'s' * (self.seeds > 1)}" if self.name == "al_jax" else ""
+        processes = f", {self.processes} processes" if self.processes > 1 else ""
+        acquisitions = f", {len(self.acquisitions)} acquisitions" if len(self.acquisitions) > 1 else ""
+        return self.name + seeds + processes + acquisitions
+
+    @property
+    def campaigns(self) -> int:
+        """In a run."""
+        return self.seeds * self.processes * len(self.acquisitions)
 
 
 class Run(NamedTuple):
-    """One process: wall seconds of all its seeds together, and test accuracies."""
+    """One process: wall seconds of all its campaigns together, and test accuracies."""
 
     seconds: float
     seconds_with_compilation: float  # all of it: also building, tables
-    accuracy: list[list[float]]  # [seeds, rounds]
+    accuracy: list[list[float]]  # [campaigns, rounds]
 
 
 class Task(NamedTuple):
@@ -98,16 +108,21 @@ class Task(NamedTuple):
 
 def contenders(options: Options) -> list[Contender]:
     """All, in the order in which they take turns."""
-    chosen = [Contender("al_jax", 1, seed_block=1), Contender("al_jax", options.seeds)]
+    chosen = [
+        Contender("al_jax", 1, seed_block=1),
+        Contender("al_jax", options.seeds),
+        Contender("al_jax", options.seeds, COMPARISON),
+    ]
     for name in PEERS:
         chosen += [Contender(name, options.peer_seeds, threads=threads) for threads in (1, None)]
         if options.parallel_peers and CORES > 1:
-            chosen.append(Contender(name, options.peer_seeds, threads=1, processes=CORES))
+            side_by_side = Contender(name, options.peer_seeds, threads=1, processes=CORES)
+            chosen += [side_by_side, side_by_side._replace(acquisitions=COMPARISON)]
     return chosen
 
 
 def run_al_jax(task: Task) -> Run:
-    """One cold campaign, in a fresh process. It makes its own initial rows, the same as `task.rows`."""
+    """Cold campaigns, in a fresh process. They make their own initial rows, the same as `task.rows`."""
     os.environ.pop("XLA_FLAGS", None)
     with tempfile.TemporaryDirectory() as cache:
         os.environ |= {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PLATFORMS": "cpu"}
@@ -119,41 +134,43 @@ def run_al_jax(task: Task) -> Run:
         sizes = {"seeds": task.contender.seeds, "first_seed": task.first_seed, "max_labels": task.max_labels}
         if task.contender.seed_block is not None:
             sizes["seed_block"] = task.contender.seed_block
-        experiment = changed(Experiment(), **sizes)
-        settings, built = experiment.settings, build(experiment)
-        start = time.perf_counter()
-        rounds = campaign.run(built.posterior, built.acquisition, built.dataset, settings).rounds
-        total = time.perf_counter() - start
-    if len(rounds) != settings.seeds * rounds["round"].nunique():
-        raise RuntimeError("a seed was stopped")
-    # A round's seconds are those of all seeds together, and stand in the row of each.
-    return Run(
-        rounds.groupby("round").seconds.first().sum().item(),
-        total,
-        [of_seed.accuracy.tolist() for _, of_seed in rounds.groupby("seed")],
-    )
+        of_rounds, cold, accuracy = 0.0, 0.0, list[list[float]]()
+        for name in task.contender.acquisitions:
+            experiment = changed(Experiment(), acquisition=name, **sizes)
+            settings, built = experiment.settings, build(experiment)
+            start = time.perf_counter()
+            rounds = campaign.run(built.posterior, built.acquisition, built.dataset, settings).rounds
+            cold += time.perf_counter() - start
+            if len(rounds) != settings.seeds * rounds["round"].nunique():
+                raise RuntimeError("a seed was stopped")
+            # A round's seconds are those of all seeds together, and stand in the row of each.
+            of_rounds += rounds.groupby("round").seconds.first().sum().item()
+            accuracy += [of_seed.accuracy.tolist() for _, of_seed in rounds.groupby("seed")]
+    return Run(of_rounds, cold, accuracy)
 
 
 def run_peer(task: Task) -> Run:
-    """Seeds of a peer one after the other, in a fresh process."""
+    """Campaigns of a peer one after the other, in a fresh process."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.pop(name, None)
     from benchmarks import peers
 
-    data, config = peers.Digits(*task.arrays), peers.Config(max_labels=task.max_labels, threads=task.contender.threads)
+    data = peers.Digits(*task.arrays)
     results = []
-    for seed, rows in enumerate(task.rows, task.first_seed):
-        if task.contender.name == "baal":
-            results.append(peers.baal_campaign(seed, rows, data, config))
-        else:
-            shared = task.contender.name == "PyTorch, shared masks"
-            results.append(peers.pytorch_campaign(seed, rows, data, config, shared_masks=shared))
+    for name in task.contender.acquisitions:
+        config = peers.Config(acquisition=name, max_labels=task.max_labels, threads=task.contender.threads)
+        for seed, rows in enumerate(task.rows, task.first_seed):
+            if task.contender.name == "baal":
+                results.append(peers.baal_campaign(seed, rows, data, config))
+            else:
+                shared = task.contender.name == "PyTorch, shared masks"
+                results.append(peers.pytorch_campaign(seed, rows, data, config, shared_masks=shared))
     seconds = sum(seconds for _, seconds in results)
     return Run(seconds, seconds, [[accuracy for _, accuracy in curve] for curve, _ in results])
 
 
 def measure(contender: Contender, first_seed: int, max_labels: int) -> Run:
-    """Seconds A SEED of one run, in as many fresh processes as `contender` asks for, side by side."""
+    """Seconds A CAMPAIGN of one run, in as many fresh processes as `contender` asks for, side by side."""
     from al_jax.data import digits, initial_rows
 
     data = digits()
@@ -169,10 +186,9 @@ def measure(contender: Contender, first_seed: int, max_labels: int) -> Run:
         tasks.append(Task(contender, first, max_labels, rows, arrays))
     with ProcessPoolExecutor(contender.processes, multiprocessing.get_context("spawn")) as pool:
         runs = list(pool.map(run_al_jax if contender.name == "al_jax" else run_peer, tasks))
-    count = contender.processes * contender.seeds
     return Run(
-        max(run.seconds for run in runs) / count,
-        max(run.seconds_with_compilation for run in runs) / count,
+        max(run.seconds for run in runs) / contender.campaigns,
+        max(run.seconds_with_compilation for run in runs) / contender.campaigns,
         [curve for run in runs for curve in run.accuracy],
     )
 
@@ -185,10 +201,10 @@ def summary(contender: Contender, runs: list[Run]) -> dict[str, object]:
     return {
         "contender": contender.label,
         "threads": contender.threads or "default",
-        "seconds_per_seed": statistics.median(seconds),
-        "seconds_per_seed_range": [min(seconds), max(seconds)],
-        "seconds_per_seed_with_compilation": statistics.median(cold),
-        "seconds_per_seed_with_compilation_range": [min(cold), max(cold)],
+        "seconds_per_campaign": statistics.median(seconds),
+        "seconds_per_campaign_range": [min(seconds), max(seconds)],
+        "seconds_per_campaign_with_compilation": statistics.median(cold),
+        "seconds_per_campaign_with_compilation_range": [min(cold), max(cold)],
         "final_accuracy": statistics.mean(final),
         "mean_accuracy": statistics.mean(every),
         "runs": len(runs),
@@ -208,10 +224,10 @@ def quoted(rows: list[dict]) -> list[dict]:
     """Of rows that differ in their threads alone, the fastest; with the ratios to every row of al_jax."""
     best: dict[str, dict] = {}
     for row in rows:
-        if row["contender"] not in best or row["seconds_per_seed"] < best[row["contender"]]["seconds_per_seed"]:
+        if row["contender"] not in best or row["seconds_per_campaign"] < best[row["contender"]]["seconds_per_campaign"]:
             best[row["contender"]] = row
     ours = [row for label, row in best.items() if label.startswith("al_jax")]
-    columns = ("seconds_per_seed", "seconds_per_seed_with_compilation")
+    columns = ("seconds_per_campaign", "seconds_per_campaign_with_compilation")
 
     def ratios(row: dict) -> dict[str, dict[str, float]]:
         return {our["contender"]: {column: row[column] / our[column] for column in columns} for our in ours}
@@ -223,18 +239,25 @@ def render(rows: list[dict], title: str) -> Table:
     """The table as it is printed; a ratio is theirs over ours, without / with compilation."""
     table = Table(title=title, caption="ratio: seconds over al_jax's, without / with its compilation")
     ours = list(rows[0]["ratio_to"])
-    columns = ("s a seed", "with compilation", *(f"ratio to\n{our}" for our in ours), "final acc.", "mean acc.", "n")
+    columns = (
+        "s a campaign",
+        "with compilation",
+        *(f"ratio to\n{our}" for our in ours),
+        "final acc.",
+        "mean acc.",
+        "n",
+    )
     for column in ("contender", "threads", *columns):
         table.add_column(column, justify="left" if column == "contender" else "right")
     for row in rows:
         ratios = [" / ".join(f"{ratio:.2f}" for ratio in row["ratio_to"][our].values()) for our in ours]
-        low, high = row["seconds_per_seed_range"]
+        low, high = row["seconds_per_campaign_range"]
         peer = row["contender"] not in ours
         table.add_row(
             row["contender"],
             str(row["threads"]) if peer else "",
-            f"{row['seconds_per_seed']:.2f} ({low:.2f}-{high:.2f})",
-            "" if peer else f"{row['seconds_per_seed_with_compilation']:.2f}",
+            f"{row['seconds_per_campaign']:.2f} ({low:.2f}-{high:.2f})",
+            "" if peer else f"{row['seconds_per_campaign_with_compilation']:.2f}",
             *ratios,
             f"{row['final_accuracy']:.3f}",
             f"{row['mean_accuracy']:.3f}",
@@ -256,13 +279,13 @@ def main(options: Options) -> None:
             runs.setdefault(contender, []).append(run)
             console.print(
                 f"[dim]{repeat + 1}/{options.repeats} {contender.label}, threads {contender.threads or 'default'}: "
-                f"{run.seconds:.2f} s a seed, with compilation {run.seconds_with_compilation:.2f}",
+                f"{run.seconds:.2f} s a campaign, with compilation {run.seconds_with_compilation:.2f}",
                 soft_wrap=True,
             )
     rows = [summary(contender, of_contender) for contender, of_contender in runs.items()]
     table, described = quoted(rows), machine(PACKAGES)
     hardware = f"{described['cores']} cores ({described['cpu']})"
-    title = f"BALD on digits to {options.max_labels} labels, {hardware}, {options.repeats} repeats"
+    title = f"digits to {options.max_labels} labels, {hardware}, {options.repeats} repeats"
     console.print(render(table, title))
     content = {
         "machine": described,

@@ -25,5 +25,6 @@ def machine(packages: Sequence[str]) -> dict[str, Any]:
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Keep the results as JSON."""
+    path = path.expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""The digits BALD campaign as a PyTorch user and as a baal user would write it, for `benchmarks.campaign` to compare.
+"""The digits campaign as a PyTorch user and as a baal user would write it, for `benchmarks.campaign` to compare.
 
 Letters as in `al_jax.types`: N pool rows, n rows, K posterior samples, C classes. Everything runs on the CPU. Data and
 initial rows are given, so that nothing of JAX is imported here.
@@ -16,7 +16,7 @@ import structlog
 import torch
 from baal import ModelWrapper
 from baal.active import ActiveLearningDataset, ActiveLearningLoop
-from baal.active.heuristics import BALD
+from baal.active.heuristics import BALD, AbstractHeuristic, Entropy, Margin, Random
 from baal.bayesian.dropout import patch_module
 from baal.modelwrapper import TrainingArgs
 from scipy.special import softmax
@@ -45,6 +45,7 @@ class Config:
       learning_rate: of Adam.
       acquisition_size: rows labelled a round.
       max_labels: labelled rows in the last round, which is trained and evaluated too.
+      acquisition: a key of `SCORES` and `HEURISTICS`.
       threads: of PyTorch; None leaves its default, one a core.
     """
 
@@ -54,6 +55,7 @@ class Config:
     learning_rate: float = 1e-3
     acquisition_size: int = 10
     max_labels: int = 220
+    acquisition: str = "bald"
     threads: int | None = None
 
 
@@ -112,6 +114,32 @@ def bald(probs: Tensor) -> Tensor:
     return torch.special.entr(probs.mean(0)).sum(-1) - torch.special.entr(probs).sum(-1).mean(0)
 
 
+def entropy(probs: Tensor) -> Tensor:
+    """`probs [K, n, C]` -> entropy of their mean, in nats, [n]."""
+    return torch.special.entr(probs.mean(0)).sum(-1)
+
+
+def margin(probs: Tensor) -> Tensor:
+    """`probs [K, n, C]` -> minus the difference of the mean's two largest, [n]."""
+    largest = probs.mean(0).topk(2).values
+    return largest[:, 1] - largest[:, 0]
+
+
+SCORES: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "random": None,
+    "entropy": entropy,
+    "margin": margin,
+    "bald": bald,
+}
+HEURISTICS: dict[str, Callable[[], AbstractHeuristic]] = {
+    "random": Random,
+    "entropy": Entropy,
+    "margin": Margin,
+    "bald": BALD,
+}
+"""The same of baal, whose `Random` still predicts for the whole pool."""
+
+
 def pytorch_campaign(
     seed: int, rows: np.ndarray, data: Digits, config: Config, shared_masks: bool = False
 ) -> tuple[Curve, float]:
@@ -137,8 +165,11 @@ def pytorch_campaign(
         nonlocal labelled
         unlabelled = torch.ones(len(pool_x), dtype=torch.bool)
         unlabelled[labelled] = False
-        candidates = unlabelled.nonzero()[:, 0]
-        best = bald(draw(model, pool_x[candidates], config.num_samples)).topk(count).indices
+        candidates, score = unlabelled.nonzero()[:, 0], SCORES[config.acquisition]
+        if score is None:
+            best = torch.randperm(len(candidates))[:count]
+        else:
+            best = score(draw(model, pool_x[candidates], config.num_samples)).topk(count).indices
         labelled = torch.cat([labelled, candidates[best]])
 
     return _rounds(len(rows), evaluate, acquire, config), time.perf_counter() - start
@@ -162,7 +193,11 @@ def baal_campaign(seed: int, rows: np.ndarray, data: Digits, config: Config) -> 
     args = TrainingArgs(batch_size=config.batch_size, criterion=nn.CrossEntropyLoss(), workers=0, use_cuda=False)
     wrapper = ModelWrapper(model, args)
     loop = ActiveLearningLoop(
-        labelled, wrapper.predict_on_dataset, BALD(), iterations=config.num_samples, verbose=False
+        labelled,
+        wrapper.predict_on_dataset,
+        HEURISTICS[config.acquisition](),
+        iterations=config.num_samples,
+        verbose=False,
     )
 
     def evaluate() -> float:
@@ -203,5 +238,5 @@ def _prepare(seed: int, config: Config) -> None:
         torch.set_num_threads(config.threads)
     model, x = network(), torch.zeros(2, 64)
     train(model, x, torch.zeros(2).long(), Config(steps=1))
-    bald(sample(model, x, 2) + sample_shared(model, x, 2))
+    margin(sample(model, x, 2) + sample_shared(model, x, 2))
     torch.manual_seed(seed)

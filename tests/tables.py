@@ -23,6 +23,7 @@ SCORES = {
     "bald": Score(0, lambda k, c: np.log(min(k, c))),
     "mean_kl": Score(0, lambda k, c: np.log(min(k, c))),
     "mean_std": Score(0, lambda k, c: 0.5),
+    "mclu": Score(-np.inf, lambda k, c: 0.0),
     "variation_ratio": Score(0, lambda k, c: 1 - 1 / c),
     "vote_entropy": Score(-1e-6, lambda k, c: np.log(c)),
 }
@@ -53,6 +54,17 @@ ACQUISITIONS = {
     "weighted_k_means": Method("weighted_k_means(factor=2)", ("draws", "features")),
     "clue": Method("clue", ("draws", "features")),
     "cluster_margin": Method("cluster_margin(clusters=4, factor=2)", ("draws", "features")),
+    "k_medoids": Method("k_medoids", ("features",)),
+    "mclu_ecbd": Method("mclu_ecbd(factor=2)", ("draws", "features")),
+    "robust_core_set": Method("robust_core_set(0.1)", ("features", "labelled features")),
+    "graph_density": Method("graph_density(3)", ("features", "labelled features")),
+    "dal": Method("dal(2, 20)", ("features", "labelled features")),
+    "mutual_information": Method(
+        "mutual_information('flqmi', classes=(0, 1), representation='features')", ("features", "labelled features")
+    ),
+    "mutual_information flcg": Method(
+        "mutual_information('flcg', representation='probabilities')", ("draws", "labelled draws")
+    ),
     "max_herding": Method("max_herding", ("features", "labelled features")),
     "u_herding": Method("u_herding(entropy)", ("draws", "features", "labelled features")),
     "prob_cover": Method("prob_cover(clusters=3)", ("features", "labelled features")),
@@ -63,12 +75,17 @@ ACQUISITIONS = {
     "kernel_kmeans_plus_plus": Method("kernel_kmeans_plus_plus('draws')", ("draws", "labelled draws")),
     "lcmd": Method("lcmd", ("draws", "features", "labelled draws", "labelled features")),
     "max_det": Method("max_det('probabilities')", ("draws", "labelled draws")),
+    "bait": Method("bait", ("draws", "features", "labelled draws", "labelled features")),
+    "kernel_bait": Method("kernel_bait('probabilities')", ("draws", "labelled draws")),
+    "kernel_frank_wolfe": Method("kernel_frank_wolfe", ("features",)),
     "acs_fw": Method("acs_fw", ("draws",)),
     "batchbald": Method("batchbald(27)", ("draws",)),
     "core_log": Method("core_log(4)", ("draws", "memory of the pool")),
     "core_mse": Method("core_mse(4)", ("draws", "memory of the pool")),
     "eer": Method("eer(4)", ("draws", "memory of the pool")),
     "emoc": Method("emoc(4)", ("draws", "memory of the pool")),
+    "mocu": Method("mocu(4)", ("draws", "memory of the pool")),
+    "variance_reduction": Method("variance_reduction(4)", ("draws", "memory of the pool")),
     "epig": Method("epig(4)", ("draws", "memory of the pool")),
     "prefilter": Method("prefilter(entropy, 10, core_set)", ("features", "labelled features")),
     "mixture": Method(

@@ -39,4 +39,4 @@ def test_a_campaign_runs_from_the_wheel(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     out = run(sys.executable, "-c", CAMPAIGN, str(target), cwd=elsewhere, PYTHONPATH=str(target))
-    assert out.split()[-1] == "10"
+    assert out.split()[-1] == "30"

@@ -44,6 +44,7 @@ def acquire(
     labelled_features: Any = None,
     key: PRNGKey | None = None,
     labelled_log_probs: Any = None,
+    labelled_labels: Any = None,
 ) -> Acquired:
     """Choose `batch_size` of N rows from anyone's predictions `log_probs [N, K, C]` (NumPy, PyTorch on the CPU, JAX).
 
@@ -58,6 +59,7 @@ def acquire(
       labelled_features: [L, D], features of the rows that are labelled already; `np.zeros((0, D))` when none is.
       key: breaks ties and drives stochastic acquisitions; `jax.random.key(0)` by default.
       labelled_log_probs: [L, K, C], for acquisitions that compare predictions with those of labelled rows.
+      labelled_labels: int [L], for acquisitions that look for rows of given classes.
 
     Returns `Acquired(indices [B], scores [B], info)`, indices into the N rows. ValueError names the argument when
     shapes disagree, log_probs hold NaN or +inf or do not normalise, fewer than `batch_size` rows are available, or the
@@ -84,9 +86,16 @@ def acquire(
             raise ValueError(f"labelled_features has width {width}: expected {expected}, as features has")
     if labelled_log_probs is not None:
         labelled["log_probs"] = _checked("labelled_log_probs", labelled_log_probs, log_probs.shape[1:])
+    if labelled_labels is not None:
+        labels = np.asarray(labelled_labels)
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise ValueError(f"labelled_labels is {labels.dtype}{list(labels.shape)}: expected integers [L]")
+        labelled["labels"] = jnp.asarray(labels, jnp.int32)
     sizes = {name: len(table) for name, table in labelled.items()}
     if len(set(sizes.values())) > 1:
-        raise ValueError(f"labelled_log_probs has {sizes['log_probs']} rows: expected {sizes['features']}, as features")
+        (first, expected), *others = sizes.items()
+        name, size = next((name, size) for name, size in others if size != expected)
+        raise ValueError(f"labelled_{name} has {size} rows: expected {expected}, as labelled_{first} has")
     count = next(iter(sizes.values()), 0)
     padded = 1 << (count - 1).bit_length() if count else 0
     labelled = {
@@ -117,8 +126,8 @@ def _acquire(
         return Given(x["labelled"], "labelled_") if "labelled" in x else Given(x)
 
     slots = len(next(iter(labelled.values()))) if labelled else 0
-    arrays = jnp.zeros(slots, jnp.int32), jnp.ones(slots), jnp.full(slots, -1)
-    known = Labelled({"labelled": labelled}, *arrays, jnp.asarray(count))
+    labels: Any = labelled.get("labels")  # None where they were not given
+    known = Labelled({"labelled": labelled}, labels, jnp.ones(slots), jnp.full(slots, -1), jnp.asarray(count))
     offered = Pool(pool, available)
     init_key, round_key, prepare_key, pool_key, select_key = jax.random.split(key, 5)
     round = Round(round_key, functions, Data(known, None, offered), acquisition.init(init_key, offered))

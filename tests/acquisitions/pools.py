@@ -30,8 +30,8 @@ def pool(seed: int, labelled: int = L, rows: int = N) -> Pool:
 
 
 def take(acquisition: Any, of: Pool, batch_size: int = B, seed: int = 0, **change: Any) -> Any:
-    """What `acquire` chooses, on the host."""
-    arguments = of._replace(**change)._asdict()
+    """What `acquire` chooses, on the host; `change` are its arguments."""
+    arguments = of._asdict() | change
     found = acquire(acquisition, batch_size=batch_size, key=jax.random.key(seed), **arguments)
     return jax.tree.map(np.asarray, found)
 

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import integrate, stats
 
 from al_jax.acquisitions import epig, top_k
+from al_jax.acquisitions.draws.variance_reduction import variance_reduced
 from al_jax.acquisitions.regression import gaussian_bald, gaussian_information_gain, variance
 from al_jax.testing import check_acquisition, lowered
 from al_jax.types import GaussianPredictions
@@ -52,6 +53,21 @@ def test_epig_is_that_of_bayesian_linear_regression(linear):
             expected[i, j] = 0.5 * np.log(joint[0, 0] * joint[1, 1] / np.linalg.det(joint))
     found = gaussian_information_gain(predictions(x @ weights.T), predictions(targets @ weights.T))
     np.testing.assert_allclose(found, expected.mean(1), atol=0.01)
+
+
+def test_variance_reduction_is_that_of_bayesian_linear_regression(linear):
+    """How far the variance at the targets falls, by conditioning the weights on a label of the row."""
+    x, targets, covariance, weights = linear
+
+    def after(row):
+        gain = covariance @ row / (row @ covariance @ row + NOISE**2)
+        return covariance - np.outer(gain, row @ covariance)
+
+    expected = [np.mean([t @ (covariance - after(row)) @ t for t in targets]) for row in x]
+    found = variance_reduced(predictions(x @ weights.T), predictions(targets @ weights.T))
+    np.testing.assert_allclose(found, expected, rtol=0.05, atol=1e-3)
+    with pytest.raises(ValueError, match="targets have K=3 samples: expected 2, those of the pool"):
+        variance_reduced(predictions(np.zeros((4, 2))), predictions(np.zeros((4, 3))))
 
 
 def test_bald_is_the_information_of_the_matched_normal_and_never_less_than_the_mixture_s():

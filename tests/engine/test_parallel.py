@@ -252,7 +252,7 @@ def test_any_number_of_devices_acquires_exactly_the_rows_of_1_in_both_modes(foun
     of_one, tables = found[1][0], found[devices][0]
     assert set(of_one) == {"replicas 1 bald", "replicas 2 bald", "replicas 2 core_set"}
     for acquired, rounds in of_one.values():
-        assert len(acquired.splitlines()) == 1 + 7 * 10
+        assert len(acquired.splitlines()) == 1 + 7 * (20 + 10)
         assert len(rounds.splitlines()) == 1 + 7 * 3
     assert {"pool 2 bald", "pool 2 core_set"} <= set(tables)
     for name, table in tables.items():

@@ -74,8 +74,8 @@ def test_processes_that_share_the_pool_acquire_what_one_acquires(
     ended = [finish(process) for process in start_two(environment_of_all, tmp_path, *shorter)]
     assert [code for code, _, _ in ended] == [0, 0], ended
     acquired, of_one = (pd.read_csv(run / "acquired.csv", dtype=str) for run in (only_run(tmp_path), by_one))
-    assert len(acquired) == 3 * 40
-    assert acquired.equals(of_one[of_one["round"].isin(("0", "1"))].reset_index(drop=True))
+    assert len(acquired) == 3 * (20 + 40)
+    assert acquired.equals(of_one[of_one["round"].isin(("-1", "0", "1"))].reset_index(drop=True))
 
 
 @pytest.mark.parametrize("victim", [0, 1])

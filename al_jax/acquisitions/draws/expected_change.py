@@ -50,6 +50,16 @@ def eer(targets: int | Inputs = 200) -> Acquisition:
 
 
 @memoised
+def mocu(targets: int | Inputs = 200) -> Acquisition:
+    """The mean objective cost of uncertainty, of errors (Zhao et al. 2021): it is `eer`.
+
+    What a label is expected to take from E_w[error of the mean's prediction - error of w's own] is what it takes from
+    the first, for the second does not change in the mean.
+    """
+    return eer(targets)
+
+
+@memoised
 def emoc(targets: int | Inputs = 200) -> Acquisition:
     """The rows whose label is expected to change the predictions for the targets most (Kaeding et al. 2016).
 

@@ -1,11 +1,12 @@
 """The rows nearest the centres of a clustering."""
 
+from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import Array
 
 from al_jax.acquisitions.toolbox.kmeans import kmeans, nearest_to_centres
-from al_jax.acquisitions.toolbox.representations import Name, named, summarised
+from al_jax.acquisitions.toolbox.representations import Factors, Name, named, summarised
 from al_jax.memo import memoised
 from al_jax.types import Acquired, Acquisition, PRNGKey, Round
 
@@ -18,15 +19,20 @@ def k_means(representation: Name = "features") -> Acquisition:
     the centres. O(N D B) an iteration, 25 at most. Fewer different rows than B: the rest are nearest rows, too.
     ValueError for "gradients", which are no vectors here, and when the network names no features.
     """
-    of = named(representation)
-    if representation == "gradients":
-        raise ValueError("representation='gradients': expected 'features', 'probabilities' or 'draws'")
+    of = vectors(representation)
 
     def select(key: PRNGKey, round: Round, summary: Any, available: Array, batch_size: int) -> Acquired:
         (rows,) = summary
         return centres(key, rows, available.astype(rows.dtype), available, batch_size)
 
     return Acquisition(summarised(of), select)
+
+
+def vectors(representation: Name) -> Callable[[Any], Factors]:
+    """The representation of this name; ValueError for "gradients", which are no vectors."""
+    if representation == "gradients":
+        raise ValueError("representation='gradients': expected 'features', 'probabilities' or 'draws'")
+    return named(representation)
 
 
 def centres(key: PRNGKey, rows: Array, weights: Array, available: Array, batch_size: int) -> Acquired:

@@ -30,12 +30,14 @@ def facility_location(
     kernel: Callable[[Array], Array],
     available: Bool[Array, " n"],
     batch_size: int,
+    covering: Callable[[Array], Array] | None = None,
 ) -> Picked:
     """Add the row of the largest gain sum_u weight_u max(0, kernel(|u - s|^2) - cover_u), `batch_size` times.
 
-    `cover` is what labelled rows give. The gains only fall, so that last pick's are bounds: candidates are looked at
-    again in the order of these until the best exact gain is above all other bounds (Minoux 1978). The picks are those
-    of the full search. Values are the gains. The first pick costs O(N^2 D), as later ones at worst; memory O(N).
+    `cover` is what labelled rows give. A chosen row covers others by `covering`, by default the kernel itself. The
+    gains only fall, so that last pick's are bounds: candidates are looked at again in the order of these until the best
+    exact gain is above all other bounds (Minoux 1978). The picks are those of the full search. Values are the gains.
+    The first pick costs O(N^2 D), as later ones at worst; memory O(N).
     """
     n = len(available)
     size, part = min(CANDIDATES, n), min(COVERED, n)
@@ -72,7 +74,7 @@ def facility_location(
 
     def updated(state: tuple[Coverage, Array], row: Array) -> Any:
         coverage, free = state
-        near = kernel(squared_distances_to(rows, norms, row))
+        near = (covering or kernel)(squared_distances_to(rows, norms, row))
         free = free.at[row].set(False)
         stale = Coverage(jnp.maximum(coverage.cover, near), coverage.gains, jnp.zeros(n, bool))
         return refreshed(stale, free), free

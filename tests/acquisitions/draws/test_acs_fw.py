@@ -6,7 +6,8 @@ import pytest
 from acquisitions.pools import pool, take
 
 from al_jax.acquisitions import acs_fw
-from al_jax.acquisitions.draws.acs_fw import expected_log_likelihoods, frank_wolfe
+from al_jax.acquisitions.draws.acs_fw import expected_log_likelihoods
+from al_jax.acquisitions.toolbox.frank_wolfe import frank_wolfe
 
 
 def by_loops(rows, available, wanted, most_steps):

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from al_jax.acquisitions import acquire, core_log, core_mse, eer, emoc, epig
+from al_jax.acquisitions import acquire, core_log, core_mse, eer, emoc, epig, mocu, variance_reduction
 from al_jax.acquisitions.draws.expected_change import absolute_change, error_reduction, squared_change
 
 N, K, C, T = 9, 6, 3, 5
@@ -70,8 +70,37 @@ def test_the_methods_take_the_rows_of_the_largest_gain(method, gain):
     np.testing.assert_allclose(acquired.scores, np.sort(scores)[::-1][:3], atol=2e-6)
 
 
-def test_core_log_is_epig():
+def test_core_log_is_epig_and_mocu_is_error_reduction():
     assert core_log(7) is epig(7)
+    assert mocu(7) is eer(7)
+
+
+def test_mocu_is_the_expected_fall_of_the_mean_objective_cost_of_uncertainty():
+    """E_t E_w[C_w(mean's choice) - C_w(w's own choice)], C_w the error; before, less its mean over the labels after."""
+    log_probs, targets = tables(5)
+    draws = np.exp(log_probs)  # [n, K, C]
+    aims = np.exp(targets)  # [T, K, C]
+
+    def cost(weights):
+        mean = np.einsum("k,tkc->tc", weights, aims)
+        of_mean = np.einsum("k,tk->t", weights, 1 - np.take_along_axis(aims, mean.argmax(1)[:, None, None], 2)[..., 0])
+        own = np.einsum("k,tk->t", weights, 1 - aims.max(2))
+        return np.mean(of_mean - own)
+
+    def fall(row):
+        k = len(row)
+        labels = row.mean(0)
+        after = [cost(row[:, c] / row[:, c].sum()) for c in range(row.shape[1])]
+        return cost(np.full(k, 1 / k)) - labels @ after
+
+    expected = [fall(row) for row in draws]
+    np.testing.assert_allclose(error_reduction(jnp.asarray(log_probs), jnp.asarray(targets)), expected, atol=2e-6)
+
+
+def test_variance_reduction_of_classes_is_core_mse():
+    log_probs, targets = tables(2)
+    found, expected = (acquire(method(targets), log_probs, 3) for method in (variance_reduction, core_mse))
+    np.testing.assert_array_equal(found.scores, expected.scores)
 
 
 def test_targets_of_another_committee_are_an_error():

@@ -4,9 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from acquisitions.pools import N, Pool, apart, pool, probabilities, take
+from acquisitions.pools import K, N, Pool, apart, pool, probabilities, take
 
-from al_jax.acquisitions import bald, clue, cluster_margin, entropy, k_means, typiclust, weighted_k_means
+from al_jax.acquisitions import (
+    bald,
+    clue,
+    cluster_margin,
+    entropy,
+    k_means,
+    k_medoids,
+    margin,
+    mclu,
+    mclu_ecbd,
+    typiclust,
+    weighted_k_means,
+)
 from al_jax.acquisitions.toolbox.kmeans import kmeans, nearest_to_centres
 
 
@@ -197,3 +209,57 @@ def test_equal_rows_are_distinct_picks():
 def test_arguments_out_of_range_are_named(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def medoid_cost(rows, chosen):
+    return (apart(rows, rows[chosen]).min(1) ** 2).sum()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_k_medoids_are_the_members_nearest_to_their_cluster_s_mean_and_near_the_best_restart(seed):
+    p = pool(seed)
+    offered = np.flatnonzero(p.available)
+    found = take(k_medoids(), p, 5, seed).indices
+    assert set(found.tolist()) <= set(offered.tolist())
+    rows = p.features[offered]
+    owner = apart(rows, p.features[found]).argmin(1)
+    for c, medoid in enumerate(found):
+        members = rows[owner == c]
+        to_mean = np.linalg.norm(members - members.mean(0), axis=1)
+        assert np.linalg.norm(p.features[medoid] - members.mean(0)) <= to_mean.min() + 1e-5
+        costs = (apart(members, members) ** 2).sum(1)  # by definition: the member with the smallest sum
+        assert medoid_cost(members, [costs.argmin()]) == pytest.approx(medoid_cost(members, [to_mean.argmin()]))
+    rng = np.random.default_rng(seed)
+    random = [medoid_cost(rows, rng.choice(len(rows), 5, replace=False)) for _ in range(200)]
+    assert medoid_cost(p.features[offered], np.searchsorted(offered, found)) <= np.quantile(random, 0.05)
+
+
+def test_k_medoids_takes_a_row_of_every_group():
+    group, p = blobs(0)
+    assert set(group[take(k_medoids(), p, 5).indices].tolist()) == set(range(5))
+
+
+def mean_logit_gap(log_probs):
+    logits = np.sort(log_probs.mean(1), axis=-1)
+    return logits[:, -2] - logits[:, -1]
+
+
+def test_mclu_is_minus_the_gap_of_mean_logits_and_of_two_classes_orders_as_margin():
+    logits = np.random.default_rng(0).normal(size=(20, K, 5))
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    found = mclu(jnp.asarray(log_probs, jnp.float32))
+    np.testing.assert_allclose(found, mean_logit_gap(logits), atol=1e-5)
+    two = jnp.asarray(jax.nn.log_softmax(logits[:, :1, :2]), jnp.float32)
+    np.testing.assert_array_equal(jnp.argsort(mclu(two)), jnp.argsort(margin(two)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mclu_ecbd_takes_the_most_uncertain_row_of_every_group(seed):
+    group, p = blobs(seed)
+    scores = mean_logit_gap(p.log_probs)
+    found = take(mclu_ecbd(factor=12), p, 5, seed)
+    expected = [max(np.flatnonzero(group == g), key=lambda row: scores[row]) for g in range(5)]
+    assert set(found.indices.tolist()) == set(expected)
+    np.testing.assert_allclose(found.scores, np.sort(scores[expected])[::-1], rtol=1e-4)
+    few = take(mclu_ecbd(factor=1), p, 5, seed)
+    assert set(few.indices.tolist()) == set(np.argsort(-scores)[:5].tolist()), "no more rows than asked for"

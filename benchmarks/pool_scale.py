@@ -100,6 +100,7 @@ def measure(point: Point, options: Options, path: Path, coordinator: str, index:
     from al_jax.engine.compiled import Compiled, compile_cycle
     from al_jax.engine.cycle import cycle, steps
     from al_jax.engine.host_pool import compile_host_pool
+    from al_jax.engine.learning import Sizes
     from al_jax.likelihood import categorical
     from al_jax.models import MLP
     from al_jax.posteriors import mc_dropout
@@ -121,16 +122,8 @@ def measure(point: Point, options: Options, path: Path, coordinator: str, index:
         dataset = Dataset("rows", inputs, labels, test, labels[: len(test)], CLASSES)
         build: Any = steps if point.pool == "host" else cycle
         compile_pool: Any = compile_host_pool if point.pool == "host" else compile_cycle
-        program = build(
-            posterior,
-            acquisition,
-            categorical(),
-            batch_size=BATCH,
-            num_samples=SAMPLES,
-            max_labels=INITIAL + BATCH,
-            chunk_size=options.chunk_size,
-            mesh=None if alone else layout.mesh,
-        )
+        sizes = Sizes(BATCH, SAMPLES, INITIAL + BATCH, chunk_size=options.chunk_size)
+        program = build(posterior, acquisition, categorical(), sizes, mesh=None if alone else layout.mesh)
         rows = np.arange(INITIAL, dtype=np.int32)[None]
         return compile_pool(program, dataset, [0], rows, BATCH, layout)
 

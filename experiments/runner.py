@@ -1,13 +1,15 @@
 """Runs configured campaigns into results folders; shared by the experiment scripts."""
 
+import contextlib
 import dataclasses
 import functools
 import os
 import re
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -129,11 +131,30 @@ def _terminate(*_: Any) -> None:
     raise Terminated
 
 
+@contextlib.contextmanager
+def until_the_round_ends() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM came, which ends nothing within this; `Terminated` at its end, or at once at a second one."""
+    asked = threading.Event()
+
+    def ask(*_: Any) -> None:
+        if asked.is_set():
+            raise Terminated
+        asked.set()
+
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if asked.is_set():
+        raise Terminated
+
+
 def guarded(main: Callable[[], None]) -> None:
     """Run a script's main: what the user can mend ends in one line and exit code 2, not in a traceback.
 
-    Ctrl-C ends it with exit code 1, SIGTERM with 143; the rounds before are on disk. One of several processes never
-    waits for the others when it ends with an error: they notice, and end too.
+    Ctrl-C ends it with exit code 1, SIGTERM, after the round of a campaign, with 143; what is done is on disk. One of
+    several processes never waits for the others when it ends with an error: they notice, and end too.
     """
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -209,18 +230,20 @@ def run_experiment(
     built = build(experiment)
     opened = store.open_store(directory, plain, resume=options.resume, allow_inexact=options.allow_inexact)
     try:
-        return campaign.run(
-            built.posterior,
-            built.acquisition,
-            built.dataset,
-            experiment.settings,
-            likelihood=built.likelihood,
-            method=method or plain["acquisition"],
-            results=opened,
-            console=console,
-            devices=parallel.devices(options.devices),
-            max_hours=max_hours,
-        )
+        with until_the_round_ends() as stop:
+            return campaign.run(
+                built.posterior,
+                built.acquisition,
+                built.dataset,
+                experiment.settings,
+                likelihood=built.likelihood,
+                method=method or plain["acquisition"],
+                results=opened,
+                console=console,
+                devices=parallel.devices(options.devices),
+                max_hours=max_hours,
+                stop=stop,
+            )
     except campaign.Diverged as error:  # the other methods go on; see `refuse_all_stopped`
         return error.campaign
 

@@ -54,7 +54,7 @@ class Campaign(NamedTuple):
     rounds: a row per (seed, round): num_labelled, metrics, `fit_*`, `info_*`, seconds. acquired: a row per label: seed,
     round (-1: at the start), pick, row of the pool and of the data set that was loaded, before any subset or split
     (`original_row`), score, label. stopped: why the seeds that diverged were stopped. finished: False when `max_hours`
-    ended it between two rounds.
+    or `stop` ended it between two rounds.
     """
 
     rounds: pd.DataFrame
@@ -75,6 +75,7 @@ class How(NamedTuple):
     console: where the progress bar goes; None shows none.
     devices: of all processes, from `parallel.devices`; by default all there are.
     max_hours: end after the round in which they are over; with `results` the run can then be continued.
+    stop: asked after every round, on process 0; True ends the run there, as `max_hours` does.
     """
 
     likelihood: Likelihood | None = None
@@ -84,6 +85,7 @@ class How(NamedTuple):
     console: Console | None = None
     devices: Sequence[jax.Device] | None = None
     max_hours: float | None = None
+    stop: Callable[[], bool] | None = None
 
 
 def run(
@@ -162,7 +164,7 @@ def rounds(
     Arguments and errors are those of `run`, an error in the answers ends the generator. With `results` a new generator
     continues with the round that was not answered.
     """
-    likelihood, method, initial, results, console, devices, max_hours = How(**how)
+    likelihood, method, initial, results, console, devices, max_hours, stop = How(**how)
     deadline = np.inf if max_hours is None else time.monotonic() + 3600 * max_hours
     if max_hours is not None and not max_hours > 0:
         raise ValueError(f"max_hours={max_hours}: expected a positive number of hours")
@@ -214,7 +216,7 @@ def rounds(
             metric = next((name for name in ("accuracy", "rmse") if name in info.metrics), None)
             reached = "" if metric is None else f", {metric} {info.metrics[metric].mean():.3f}"
             bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels{reached}")
-            in_time = on_first(lambda: time.monotonic() < deadline)
+            in_time = on_first(lambda: time.monotonic() < deadline and not (stop is not None and stop()))
         of_rounds, acquired = tables(records, settings, dataset, start, method)
         why, finished = stopped(records, settings), complete(records, settings)
         if results is not None:

@@ -23,10 +23,8 @@ from al_jax.campaign.store import Store, StoreError, finished, open_store, read_
 from al_jax.data import Dataset
 from al_jax.data.dataset import HostInputs, num_classes, original_rows_of, take
 from al_jax.lab.answers import EXCLUDED, Answer, Answers, append, class_number, left_in, read, waiting
+from al_jax.lab.unlabelled import UNKNOWN, begun, numbered
 from al_jax.types import Acquisition, Likelihood, Posterior
-
-UNKNOWN = -1
-"""The label of a pool row that nobody has labelled yet."""
 
 Loop = Generator[Proposed, tuple[np.ndarray, ...], Campaign]
 
@@ -253,47 +251,13 @@ def labelling(
     names = [str(c) for c in range(number)] if classes is None else list(classes)
     if len(names) != number or len({*names}) < len(names) or not all(isinstance(n, str) for n in names):
         raise ValueError(f"classes={names}: expected {number} distinct names")
-    dataset, settings, initial = _begin(_numbered(dataset, names), settings)
+    dataset, settings, initial = begun(numbered(dataset, names), settings)
     data = {"name": dataset.name, "checksum": _checksum(dataset._replace(name=()))}  # type: ignore[arg-type]
     config = {"method": method, "data": data, "classes": names, "settings": dataclasses.asdict(settings)}
     store = open_store(Path(directory).expanduser(), config, resume=True, allow_inexact=allow_inexact)
     options: dict[str, Any] = {"likelihood": likelihood, "method": method, "initial": initial, "results": store}
     start = functools.partial(campaign.rounds, posterior, acquisition, dataset, settings, **options)
     return Labelling(store, start, dataset, settings, names, initial[0])
-
-
-def _numbered(dataset: Dataset, names: list[str]) -> Dataset:
-    """The data set with numbers for the names of classes, and `UNKNOWN` for None and NaN."""
-
-    def numbers(split: str, labels: Any) -> Any:
-        array = np.asarray(labels)
-        if array.ndim != 1 or array.dtype.kind not in "OSUf":
-            return labels
-        missing = pd.isna(array)
-        if array.dtype.kind == "f":
-            return np.where(missing, UNKNOWN, array)
-        places = {name: number for number, name in enumerate(names)} | {n: n for n in range(UNKNOWN, len(names))}
-        values = [value.decode() if isinstance(value, bytes) else value for value in array.tolist()]
-        for row, value in enumerate(values):
-            if not missing[row] and value not in places:
-                raise ValueError(
-                    f"{split}labels has {value!r} in row {row}: expected one of {', '.join(names)}, or None"
-                )
-        return np.array([UNKNOWN if gone else places[v] for v, gone in zip(values, missing, strict=True)], np.int32)
-
-    splits = ("", "test_", "validation_")
-    return dataset._replace(**{f"{s}labels": numbers(s, getattr(dataset, f"{s}labels")) for s in splits})  # type: ignore[arg-type]
-
-
-def _begin(dataset: Dataset, settings: Settings) -> tuple[Dataset, Settings, np.ndarray]:
-    """Checked data and settings, initial rows [1, m]; unknown labels, which nothing reads, are 0 from here on."""
-    unknown, initial = np.asarray(dataset.labels) == UNKNOWN, None
-    if unknown.any():
-        initial = np.flatnonzero(~unknown)[None]
-        dataset = dataset._replace(labels=np.where(unknown, 0, dataset.labels))
-        settings = dataclasses.replace(settings, initial_labels=initial.size)
-    dataset = campaign.validate(dataset, settings)
-    return dataset, settings, campaign.start_rows(dataset, settings, initial)
 
 
 def _checksum(tree: Any) -> str:

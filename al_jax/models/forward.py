@@ -1,14 +1,11 @@
-"""Calls any Flax module in the one way that posteriors need, whatever its author named the training switch.
+"""Calls any Flax module in the one way that posteriors need.
 
 A module is a `flax.linen.Module` whose `__call__` takes the rows, and nothing else that has no default but the training
-switch; it returns one array `[n, ..., C]` and keeps nothing but parameters. The switch is an argument or an attribute
-with a name of `SWITCHES`. Layers of `flax.linen.Dropout` that are not told otherwise follow it, so that networks
-without any switch, such as `nn.Sequential`, have it too. Random numbers come from any stream.
+switch (`switch.py`); it returns one array `[n, ..., C]` and keeps nothing but parameters. Random numbers come from any
+stream.
 """
 
-import dataclasses
-import inspect
-from collections.abc import Callable
+import warnings
 from typing import Any, NamedTuple
 
 import flax.errors
@@ -17,13 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from al_jax.models.layers import Dropout
+from al_jax.models.probabilities import ends_in_softmax
+from al_jax.models.switch import SWITCHES, switched
 from al_jax.types import Inputs, PRNGKey
-
-SWITCHES = {"train": True, "training": True, "is_training": True, "deterministic": False}
-"""Names of the training switch, and its value while training."""
-VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-WITH_DROPOUT = nn.MultiHeadDotProductAttention
 
 
 class Outputs(NamedTuple):
@@ -60,15 +53,24 @@ def init_params(module: nn.Module, key: PRNGKey, x: Inputs) -> dict[str, Any]:
             "of an NNX class without dropout, `flax.nnx.bridge.to_linen(Class, ...)` makes one"
         )
     first = jax.tree.map(lambda leaf: leaf[:1], x)
-    variables = dict(
-        _call(module, first, False, lambda network: lambda *a, **k: network.init({"params": key}, *a, **k))
-    )
+
+    def fresh(network: nn.Module, x: Inputs, **given: Any) -> Any:
+        return network.init({"params": key}, x, **given)
+
+    variables = dict(switched(fresh, module, first, train=False))
     params = variables.pop("params", {})
     state = sorted(set(variables) - {"intermediates", "extras"})
     if state:
         raise ValueError(
             f"module={type(module).__name__} keeps the collections {state} beside its parameters (BatchNorm?); a row's "
             "prediction would depend on other rows: use LayerNorm or GroupNorm"
+        )
+    if ends_in_softmax(module, first):
+        warnings.warn(
+            f"module={type(module).__name__} ends in a softmax: expected logits, for the likelihood takes one of its "
+            "own and would never see a probability above e / (e + C - 1)",
+            RuntimeWarning,
+            stacklevel=2,
         )
     return params
 
@@ -82,13 +84,11 @@ def forward(module: nn.Module, params: Any, x: Inputs, rngs: dict[str, PRNGKey] 
     if rngs:  # whatever stream is not among them takes its keys from Flax's default one
         rngs = rngs | {"params": jax.random.fold_in(next(iter(rngs.values())), 0)}
 
-    def applied(network: nn.Module) -> Callable[..., Any]:
-        return lambda *a, **k: network.apply(
-            {"params": params}, *a, **k, rngs=rngs, mutable=["intermediates", "extras"]
-        )
+    def applied(network: nn.Module, x: Inputs, **given: Any) -> Any:
+        return network.apply({"params": params}, x, **given, rngs=rngs, mutable=["intermediates", "extras"])
 
     try:
-        logits, sown = _call(module, x, bool(rngs), applied)
+        logits, sown = switched(applied, module, x, train=bool(rngs))
     except flax.errors.InvalidRngError as error:
         raise ValueError(
             f"module={type(module).__name__} draws random numbers while it does not train ({error}); expected a switch "
@@ -136,60 +136,11 @@ def completed(draw: Any, params: Any) -> Any:
 def has_dropout(module: nn.Module, params: Any, x: Inputs) -> bool:
     """Whether `module` asks for random numbers when its training switch is on. Traces, computes nothing."""
 
-    def training(params: Any, x: Inputs) -> Any:
-        return _call(module, x, True, lambda network: lambda *a, **k: network.apply({"params": params}, *a, **k))
+    def applied(network: nn.Module, x: Inputs, **given: Any) -> Any:
+        return network.apply({"params": params}, x, **given)
 
     try:
-        jax.eval_shape(training, params, x)
+        jax.eval_shape(lambda x: switched(applied, module, x, train=True), x)
     except flax.errors.InvalidRngError:
         return True
     return False
-
-
-def _call(module: nn.Module, x: Inputs, train: bool, method: Callable[[nn.Module], Callable[..., Any]]) -> Any:
-    """`method(module)` of the rows `x [n, ...]`, with the training switch set, however the module has it."""
-    x = jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if leaf.dtype in (jnp.uint8, jnp.int8) else leaf, x)
-    arguments = dict(list(inspect.signature(type(module).__call__).parameters.items())[2:])
-    attributes = {field.name: getattr(module, field.name) for field in dataclasses.fields(module)}
-    given = {}
-    for name, value in SWITCHES.items():
-        if isinstance(attributes.get(name), bool) or (name in attributes and name not in arguments):
-            module = module.clone(**{name: value is train})  # type: ignore[arg-type]
-        elif name in arguments:  # where it is an attribute, too, that is None
-            given[name] = value is train
-    missing = [
-        name
-        for name, argument in arguments.items()
-        if name not in given and argument.default is argument.empty and argument.kind not in VARIADIC
-    ]
-    if missing:
-        raise ValueError(
-            f"module={type(module).__name__}: its __call__ needs the argument {missing[0]!r}; expected no other than "
-            f"the rows and a switch named {' or '.join(SWITCHES)}"
-        )
-    with nn.intercept_methods(_switching(train)):
-        return method(module)(x, **given)
-
-
-def _switching(train: bool) -> Callable[..., Any]:
-    """Layers of dropout are off while predicting; while training, those are on that are not told otherwise."""
-
-    def layer(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        module = context.module
-        if context.method_name != "__call__" or not isinstance(module, nn.Dropout | Dropout | WITH_DROPOUT):
-            return call(*args, **kwargs)
-        told = inspect.signature(type(module).__call__).bind(module, *args, **kwargs).arguments
-        off = module.deterministic if told.get("deterministic") is None else told["deterministic"]
-        if not train and not isinstance(module, WITH_DROPOUT):
-            return told.get("inputs", told.get("x"))
-        if off and train and getattr(module, "rate", 0) > 0:
-            raise ValueError(
-                f"{'/'.join(module.path) or type(module).__name__} stays off while the network trains: expected a "
-                f"switch named {' or '.join(SWITCHES)}, or no such layer"
-            )
-        if off is None:
-            del told["self"]
-            return call(**(told | {"deterministic": not train}))
-        return call(*args, **kwargs)
-
-    return layer

@@ -121,6 +121,9 @@ def test_a_signal_ends_a_run_that_can_be_resumed(
     assert re.search(rf"^{word}.*: run the same command with --resume to continue$", err, re.MULTILINE)
     assert "Traceback" not in err
     assert not store.finished(table.parent)
+    if number == signal.SIGTERM:
+        last = max(int(folder.name) for folder in (table.parent / "checkpoints").iterdir() if folder.name.isdigit())
+        assert last == pd.read_csv(table)["round"].max() + 1, "the round was finished, and kept"
     assert finish(start(environment, unfinished, "--resume"))[0] == 0
     assert (table.parent / "acquired.csv").read_bytes() == (uninterrupted / "acquired.csv").read_bytes()
 

@@ -218,6 +218,9 @@ def test_a_notebook_shows_the_verdict_the_table_and_the_curves(result):
     assert result.verdicts["sentence"][1] in html
     assert "<table" in html
     assert "data:image/png;base64," in html
+    hostile = dataclasses.replace(result, verdicts=result.verdicts.assign(sentence="<b>mine</b> wins"))
+    assert "&lt;b&gt;mine" in hostile._repr_html_()
+    assert "<b>mine" not in hostile._repr_html_()
 
 
 def test_the_picture_has_the_curves_and_a_panel_for_each_baseline(result):

@@ -168,6 +168,17 @@ def test_excluded_rows_never_come_back_and_a_round_without_labels_draws_others(d
     )
 
 
+def test_another_process_cannot_label_in_the_same_folder(dataset, tmp_path):
+    person = opened(dataset, tmp_path)
+    person.ask()
+    program = "import sys; from al_jax.campaign.store import locked, open_store; import json\n"
+    program += "config = json.load(open(sys.argv[1] + '/config.json'))\n"
+    program += "with locked(open_store(sys.argv[1], config, resume=True)): print('in')"
+    other = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
+    assert "is in use by another process: expected one at a time" in other.stderr
+    assert "in\n" not in other.stdout
+
+
 @pytest.mark.parametrize("missing", [None, np.nan])
 def test_labels_may_be_names_and_unknown_ones_none(stored, dataset, tmp_path, missing):
     known = stored.acquired.query("round == -1").row.to_numpy()

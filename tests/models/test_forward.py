@@ -1,5 +1,8 @@
 """What a module must be: every way to write a training switch, and a named error for what has none."""
 
+import warnings
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -186,6 +189,29 @@ def test_what_no_module_may_be_is_a_named_error(module, message):
     dataset = data.Dataset("blobs", X, Y, *blobs(1, 9), 3)
     with pytest.raises(ValueError, match=message):
         campaign.run(point(module, categorical(), TRAINING), random(), dataset, settings)
+
+
+class Probabilities(nn.Module):
+    function: Any = nn.softmax
+
+    @nn.compact
+    def __call__(self, x):
+        return self.function(nn.Dense(3)(x)).astype(jnp.float32)
+
+
+@pytest.mark.parametrize(
+    "function", [nn.softmax, jax.jit(nn.softmax), lambda x: jnp.exp(x) / jnp.exp(x).sum(-1)[:, None]]
+)
+def test_a_network_that_returns_probabilities_is_told_of(function):
+    with pytest.warns(RuntimeWarning, match="Probabilities ends in a softmax: expected logits"):
+        init_params(Probabilities(function), KEY, X)
+
+
+@pytest.mark.parametrize("function", [nn.log_softmax, nn.sigmoid, nn.relu, lambda x: x / x.sum(-1, keepdims=True)])
+def test_what_only_looks_like_probabilities_is_not(function):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        init_params(Probabilities(function), KEY, X)
 
 
 def test_an_nnx_class_is_a_module_of_flax_through_its_bridge():

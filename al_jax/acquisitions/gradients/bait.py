@@ -1,5 +1,6 @@
 """BAIT: the batch after which the pool's Fisher information is covered best, chosen forward and backward."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -44,8 +45,8 @@ def bait(ridge: float = 1.0, oversample: int = 2) -> Acquisition:
       oversample: 1 leaves the backward pass out.
 
     Departure: the authors' code weighs labelled rows and candidates by the labelled share. Cost: N (C D)^2 products for
-    each of `oversample` B picks, and (C D)^3 beside: 10 000 rows, C D = 640 and B = 100 take minutes, so prefilter it.
-    Memory: five matrices and a chunk. Certain predictions carry no information: such rows come last. ValueError for
+    each of `oversample` B picks: 10 000 rows, C D = 640 and B = 100 take a minute, so prefilter larger ones. Memory:
+    five matrices and a chunk. Certain predictions carry no information: such rows come last. ValueError for
     arguments out of range, C D above 4096, and when the network names no features.
     """
     if not 0 < ridge < float("inf"):
@@ -65,39 +66,47 @@ def bait(ridge: float = 1.0, oversample: int = 2) -> Acquisition:
         of_known, of_pool = (_information(some, which) for some, which in ((known, labelled), (rows, free)))
         fisher = (of_known + of_pool) / jnp.maximum(labelled.sum() + free.sum(), 1)
         inverse = _symmetric(jnp.linalg.inv(ridge * jnp.eye(width) + of_known))
-        steps = min(oversample * batch_size, len(free))
+        begin, steps = Covered(inverse, _product(inverse, fisher, inverse)), min(oversample * batch_size, len(free))
 
-        def values(inverse: Array, _: Array) -> Float[Array, " n"]:
-            return _trace_change(rows, inverse, fisher, 1.0)
+        def values(state: Covered, _: Array) -> Float[Array, " n"]:
+            return _trace_change(rows, state, 1.0)
 
-        def updated(inverse: Array, row: Array) -> Array:
-            return _changed(inverse, _root(rows, row) * free[row], 1.0)
+        def updated(state: Covered, row: Array) -> Covered:
+            return _changed(state, fisher, _root(rows, row) * free[row], 1.0)
 
-        start = pick_one_by_one(inverse, values, updated, free, steps)
-        kept = _dropped(rows, fisher, inverse, start.positions, free, steps - batch_size)
+        start = pick_one_by_one(begin, values, updated, free, steps)
+        kept = _dropped(rows, fisher, begin, start.positions, free, steps - batch_size)
         chosen = jnp.argsort(~kept, stable=True)[:batch_size]
         return Acquired(order[start.positions[chosen]], start.values[chosen])
 
     return Acquisition(summarised(of), select, of_labelled(of))
 
 
-def _dropped(rows: Row, fisher: Array, inverse: Array, picked: Array, free: Array, surplus: int) -> Bool[Array, " B"]:
+class Covered(NamedTuple):
+    """A, the inverse of the information M so far, and A F A."""
+
+    inverse: Float[Array, "CD CD"]
+    both: Float[Array, "CD CD"]
+
+
+def _dropped(rows: Row, fisher: Array, begin: Covered, picked: Array, free: Array, surplus: int) -> Bool[Array, " B"]:
     """Which of the picked rows stay when `surplus` are dropped, each that which raises the trace least."""
     some = jax.tree.map(lambda leaf: leaf[picked], rows)
 
-    def add(inverse: Array, place: Array) -> tuple[Array, None]:
-        return _changed(inverse, _root(some, place) * free[picked[place]], 1.0), None
+    def add(state: Covered, place: Array) -> tuple[Covered, None]:
+        return _changed(state, fisher, _root(some, place) * free[picked[place]], 1.0), None
 
-    inverse, _ = jax.lax.scan(add, inverse, jnp.arange(len(picked)))
-
-    def drop(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        inverse, kept = state
-        cost = jnp.where(free[picked], _trace_change(some, inverse, fisher, -1.0), -1.0)
+    def drop(carry: tuple[Covered, Array], _: None) -> tuple[tuple[Covered, Array], None]:
+        state, kept = carry
+        cost = jnp.where(free[picked], _trace_change(some, state, -1.0), -1.0)
         place = jnp.argmin(jnp.where(kept, cost, jnp.inf))
-        inverse = _changed(inverse, _root(some, place) * free[picked[place]], -1.0)
-        return (inverse, kept.at[place].set(False)), None
+        state = _changed(state, fisher, _root(some, place) * free[picked[place]], -1.0)
+        return (state, kept.at[place].set(False)), None
 
-    (_, kept), _ = jax.lax.scan(drop, (inverse, jnp.ones(len(picked), bool)), length=surplus)
+    if surplus == 0:
+        return jnp.ones(len(picked), bool)
+    full, _ = jax.lax.scan(add, begin, jnp.arange(len(picked)))
+    (_, kept), _ = jax.lax.scan(drop, (full, jnp.ones(len(picked), bool)), length=surplus)
     return kept
 
 
@@ -128,15 +137,14 @@ def _information(rows: Row, which: Bool[Array, " n"]) -> Float[Array, "CD CD"]:
     return total.reshape(classes * width, classes * width)
 
 
-def _trace_change(rows: Row, inverse: Array, fisher: Array, sign: float) -> Float[Array, " n"]:
-    """tr((I + sign V^T A V)^-1 V^T A F A V) of every row, A the inverse of M."""
+def _trace_change(rows: Row, state: Covered, sign: float) -> Float[Array, " n"]:
+    """tr((I + sign V^T A V)^-1 V^T A F A V) of every row."""
     (n, classes), width = rows.p.shape, rows.h.shape[1]
-    both = jnp.matmul(jnp.matmul(inverse, fisher, precision="highest"), inverse, precision="highest")
 
     def by_row(matrix: Array) -> Array:  # [D, C C D]
         return matrix.reshape(classes, width, classes, width).transpose(1, 0, 2, 3).reshape(width, -1)
 
-    stacked, size = jnp.concatenate([by_row(inverse), by_row(both)], axis=1), min(CHUNK, n)
+    stacked, size = jnp.concatenate(list(map(by_row, state)), axis=1), min(CHUNK, n)
 
     def of_block(block: Array) -> Array:
         there = jnp.minimum(block * size + jnp.arange(size), n - 1)
@@ -150,12 +158,20 @@ def _trace_change(rows: Row, inverse: Array, fisher: Array, sign: float) -> Floa
     return jax.lax.map(of_block, jnp.arange(-(-n // size))).reshape(-1)[:n]
 
 
-def _changed(inverse: Array, root: Float[Array, "CD C"], sign: float) -> Float[Array, "CD CD"]:
-    """The inverse of M + sign V V^T, by Woodbury's identity."""
-    product = jnp.matmul(inverse, root, precision="highest")
-    inner = jnp.eye(root.shape[1]) + sign * jnp.matmul(root.T, product, precision="highest")
-    change = jnp.matmul(product, jnp.linalg.solve(inner, product.T), precision="highest")
-    return _symmetric(inverse - sign * change)
+def _changed(state: Covered, fisher: Array, root: Float[Array, "CD C"], sign: float) -> Covered:
+    """What is covered by M + sign V V^T, by Woodbury's identity."""
+    product = _product(state.inverse, root)
+    inner = jnp.linalg.inv(jnp.eye(root.shape[1]) + sign * _product(root.T, product))
+    left, seen = sign * _product(product, inner), _product(fisher, product)
+    mixed = _product(left, _product(state.inverse, seen).T)
+    again = _product(left, _product(product.T, seen), left.T)
+    return Covered(
+        _symmetric(state.inverse - _product(left, product.T)), _symmetric(state.both - mixed - mixed.T + again)
+    )
+
+
+def _product(*matrices: Array) -> Array:
+    return functools.reduce(functools.partial(jnp.matmul, precision="highest"), matrices)
 
 
 def _symmetric(matrix: Array) -> Array:

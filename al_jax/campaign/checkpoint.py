@@ -94,7 +94,8 @@ def _restore(store: Store, num_rounds: int, like: Any) -> Any:
         raise StoreError(f"the checkpoint {where} has other shapes or types than this campaign: {ADVICE}")
     if restored.meta.get("fingerprint") != store.fingerprint:
         raise StoreError(f"the checkpoint {where} belongs to another configuration: {ADVICE}")
-    if restored.meta.get("checksum") != _checksum(restored.tree, restored.meta.get("identity", "")):
+    identity = [restored.meta[name] for name in restored.meta if name == "identity"]  # older checkpoints have none
+    if restored.meta.get("checksum") != _checksum(restored.tree, *identity):
         raise StoreError(f"the checkpoint {where} is damaged, its checksum is wrong: {ADVICE}")
     return restored.tree
 
@@ -122,8 +123,9 @@ def _manager(store: Store) -> ocp.CheckpointManager:
     return store.manager
 
 
-def _checksum(tree: Any, identity: Any) -> str:
-    digest = hashlib.sha256(json.dumps(identity).encode())
+def _checksum(tree: Any, *identity: Any) -> str:
+    """Of a checkpoint that has an identity, or of one written before there were any."""
+    digest = hashlib.sha256(b"".join(json.dumps(told).encode() for told in identity))
     for leaf in jax.tree.leaves(tree):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()

@@ -176,12 +176,13 @@ def rounds(
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
     start = start_rows(dataset, settings, initial)
     check_outputs(posterior, dataset)
+    # Before the chunk size is chosen, for another machine may go on with another one, where it is allowed to.
+    what = None if results is None else identity(posterior, acquisition, likelihood, dataset, settings)
     if settings.chunk_size is None:
         chunk_size = chunks.automatic(posterior, dataset.inputs, settings.num_samples)
         settings = dataclasses.replace(settings, chunk_size=chunk_size)
     layout = layout_of(settings, devices)
     functions = programs(posterior, acquisition, settings, likelihood, layout)
-    what = None if results is None else identity(posterior, acquisition, likelihood, dataset, settings)
     with locked(results), _progress(console) as bar:
         done = None if results is None else checkpoint.last_round(results)
         if results is not None and what is not None and done is not None:

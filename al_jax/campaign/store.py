@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -132,20 +133,28 @@ def open_store(
 def locked(store: Store | None) -> Iterator[None]:
     """Keep other processes out of the folder until the end; whatever ends this one ends the lock.
 
-    StoreError when another process is in it.
+    StoreError when another process is in it. A warning where the file system knows no locks.
     """
-    if store is None or store.manager is None:
+    if store is None:
         yield
         return
     lock = filelock.FileLock(store.directory / "in_use.lock", timeout=0, is_singleton=True)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise StoreError(f"{store.directory} is in use by another process: expected one at a time") from None
+
+    def enter() -> None:
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise StoreError(f"{store.directory} is in use by another process: expected one at a time") from None
+        except NotImplementedError:
+            told = f"{store.directory} is on a file system without locks: nothing keeps a second process out of it"
+            warnings.warn(told, RuntimeWarning, stacklevel=2)
+
+    on_first(enter)
     try:
         yield
     finally:
-        lock.release()
+        if lock.is_locked:
+            lock.release()
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -104,7 +104,7 @@ def test_a_run_is_named_by_its_configuration_and_leaves_its_tables(uninterrupted
     assert acquired.groupby("seed").size().tolist() == [420, 420]
     assert not acquired.duplicated(["seed", "row"]).any()
     names = {"config.json", "environment.json", "rounds.csv", "acquired.csv", "summary.json", "learning_curve.png"}
-    assert {p.name for p in uninterrupted.iterdir()} == names | {"checkpoints"}
+    assert {p.name for p in uninterrupted.iterdir()} == names | {"checkpoints", "in_use.lock"}
     assert json.loads((uninterrupted / "summary.json").read_text())["stopped"] == {}
 
 

@@ -45,8 +45,8 @@ def bait(ridge: float = 1.0, oversample: int = 2) -> Acquisition:
       oversample: 1 leaves the backward pass out.
 
     Departure: the authors' code weighs labelled rows and candidates by the labelled share. Cost: N (C D)^2 products for
-    each of `oversample` B picks: 10 000 rows, C D = 640 and B = 100 take a minute, so prefilter larger ones. Memory:
-    five matrices and a chunk. Certain predictions carry no information: such rows come last. ValueError for
+    each of `oversample` B picks: 10 000 rows, C D = 640 and B = 100 take half a minute, so prefilter larger ones.
+    Memory: five matrices and a chunk. Certain predictions carry no information: such rows come last. ValueError for
     arguments out of range, C D above 4096, and when the network names no features.
     """
     if not 0 < ridge < float("inf"):

@@ -38,8 +38,8 @@ MLP of two hidden layers, 20 to 220 labels, the same initial rows, networks and 
 Differences are percentage points of the area under the learning curve, paired by seed, with 95 % intervals. Features
 are those of the network as each round trains it; the papers of TypiClust, ProbCover and MaxHerding use self-supervised
 ones, and fewer labels than here. Large batches of the best rows by one score repeat themselves, which is why these lose
-to random at b = 40; graph density alone knows no uncertainty, and its paper mixes it with methods that do. Seconds are of
-several machines and loads. Written by `python -m experiments.methods --output docs/methods.md`.
+to random at b = 40; graph density alone knows no uncertainty, and its paper mixes it with methods that do. Seconds are
+of several machines and loads. Written by `python -m experiments.methods --output docs/methods.md`.
 
 """
 COLUMNS = ["method", "seed", "round", "num_labelled", "accuracy", "nll", "seconds"]

@@ -22,17 +22,25 @@ LIBRARIES = {"al_jax", "flax", "jax", "numpyro", "optax"}
 
 
 def identity(
-    posterior: Posterior, acquisition: Acquisition, likelihood: Likelihood | None, dataset: Dataset, settings: Settings
+    posterior: Posterior,
+    acquisition: Acquisition,
+    likelihood: Likelihood | None,
+    dataset: Dataset,
+    settings: Settings,
+    start: np.ndarray,
 ) -> dict[str, Any]:
-    """JSON that is equal for campaigns that acquire the same rows: settings, and hashes of the rest."""
+    """JSON that is equal for campaigns that acquire the same rows: settings, and hashes of the rest.
+
+    `start [S, m]` are the initial rows of all seeds.
+    """
     shapes = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", (dataset.inputs, dataset.test_inputs))
     data = str(shapes), dataset.labels, dataset.test_labels, dataset.validation_labels
-    parts = {
+    parts: dict[str, Any] = {
         "posterior": posterior,
         "acquisition": acquisition,
         "likelihood": likelihood or categorical(),
-        "data": data,
     }
+    parts |= {"data": data, "initial": start}
     known = {name: hashlib.sha256(described(part).encode()).hexdigest()[:12] for name, part in parts.items()}
     return known | json.loads(json.dumps(dataclasses.asdict(settings)))
 

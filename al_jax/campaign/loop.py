@@ -177,7 +177,7 @@ def rounds(
     start = start_rows(dataset, settings, initial)
     check_outputs(posterior, dataset)
     # Before the chunk size is chosen, for another machine may go on with another one, where it is allowed to.
-    what = None if results is None else identity(posterior, acquisition, likelihood, dataset, settings)
+    what = None if results is None else identity(posterior, acquisition, likelihood, dataset, settings, start)
     if settings.chunk_size is None:
         chunk_size = chunks.automatic(posterior, dataset.inputs, settings.num_samples)
         settings = dataclasses.replace(settings, chunk_size=chunk_size)

@@ -145,7 +145,7 @@ def locked(store: Store | None) -> Iterator[None]:
             lock.acquire()
         except filelock.Timeout:
             raise StoreError(f"{store.directory} is in use by another process: expected one at a time") from None
-        except NotImplementedError:
+        except NotImplementedError:  # filelock's word for some network file systems: the run must not fail on them
             told = f"{store.directory} is on a file system without locks: nothing keeps a second process out of it"
             warnings.warn(told, RuntimeWarning, stacklevel=2)
 

@@ -14,11 +14,12 @@ SIGNATURE = 64
 
 
 def copies(inputs: HostInputs, others: HostInputs) -> Bool[np.ndarray, " n"]:
-    """Which rows of `inputs [n, ...]` are, to the last bit, rows of `others [m, ...]`."""
-    found = np.isin(_signatures(inputs), _signatures(others))
+    """Which rows of `inputs [n, ...]` are, to the last bit in the types of `inputs`, rows of `others [m, ...]`."""
+    others = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype, copy=False), others, inputs)
+    mine, theirs = _signatures(inputs), _signatures(others)
+    found = np.isin(mine, theirs)
     candidates = np.flatnonzero(found)
-    near = np.flatnonzero(np.isin(_signatures(others), _signatures(inputs)))
-    known = set(_contents(others, near))
+    known = set(_contents(others, np.flatnonzero(np.isin(theirs, mine))))
     found[candidates] = [content in known for content in _contents(inputs, candidates)]
     return found
 
@@ -51,7 +52,7 @@ def report(dataset: Dataset) -> pd.DataFrame:
     """What may be wrong with a data set: columns `split`, `finding`, `count` and the first of its `rows`.
 
     Rows that are in two splits or twice in one, classes without a row, columns of one value, and the sizes of the
-    smallest and the largest class. The frame has no row where there is nothing to say but the sizes.
+    smallest and the largest class. Where nothing is wrong it has the sizes alone.
     """
     dataset = check(dataset)
     splits = {"pool": (dataset.inputs, dataset.labels), "test": (dataset.test_inputs, dataset.test_labels)}

@@ -19,6 +19,7 @@ from al_jax.likelihood import categorical, gaussian
 from al_jax.models import MLP
 from al_jax.posteriors import ensemble, mc_dropout, point
 
+START = np.arange(6)[None]
 SETTINGS = Settings(seeds=1, initial_labels=6, batch_size=4, max_labels=14, num_samples=4)
 
 
@@ -68,7 +69,7 @@ CHANGES = {
 def test_whatever_changes_a_campaign_changes_its_identity(dataset, name, change):
     def of(**change: Any) -> dict[str, Any]:
         posterior, acquisition, settings = made(**change)
-        return identity(posterior, acquisition, None, dataset, settings)
+        return identity(posterior, acquisition, None, dataset, settings, START)
 
     before, after = of(), of(**change)
     assert {key for key in before if before[key] != after[key]} == {name}
@@ -82,12 +83,15 @@ def test_functions_count_by_what_they_do_and_data_by_their_content(dataset):
     assert described(gaussian(1.0)) != described(gaussian(2.0))
     posterior, acquisition, settings = made()
     other = dataset._replace(labels=np.roll(dataset.labels, 1))
-    now, then = (identity(posterior, acquisition, None, data, settings) for data in (dataset, other))
+    now, then = (identity(posterior, acquisition, None, data, settings, START) for data in (dataset, other))
     assert {name for name in now if now[name] != then[name]} == {"data"}
+    elsewhere = identity(posterior, acquisition, None, dataset, settings, START + 1)
+    assert {name for name in now if now[name] != elsewhere[name]} == {"initial"}
 
 
 def test_another_process_finds_the_same_identity(tmp_path):
     program = """
+import numpy as np
 import optax
 from al_jax import acquisitions as aq, campaign, data
 from al_jax.campaign.identity import identity
@@ -97,7 +101,7 @@ from al_jax.posteriors import ensemble, mc_dropout
 from al_jax.training import Training
 posterior = ensemble(mc_dropout(MLP(10, (8,)), categorical(), Training(optax.adam(1e-3), steps=3)), 2)
 acquisition = aq.prefilter(lambda p: p.max((1, 2)) in {"a", "b"}, 20, aq.badge())
-print(identity(posterior, acquisition, None, data.digits(), campaign.Settings()))
+print(identity(posterior, acquisition, None, data.digits(), campaign.Settings(), np.arange(3)))
 """
     told = {
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -144,6 +148,16 @@ def test_a_folder_does_not_continue_another_campaign(dataset, tmp_path, monkeypa
     posterior, acquisition, settings = made()
     done = run(posterior, acquisition, dataset, settings, results=open_store(tmp_path, {"mine": 1}, resume=True))
     assert done.rounds.num_labelled.tolist() == [6, 10, 14]
+
+
+def test_a_file_system_without_locks_is_told_of_and_used(dataset, tmp_path, monkeypatch):
+    def unsupported(*_: Any, **__: Any) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", unsupported)
+    with pytest.warns(RuntimeWarning, match="on a file system without locks: nothing keeps a second process out"):
+        begun(dataset, tmp_path)
+    assert (tmp_path / "rounds.csv").exists()
 
 
 def test_a_second_process_is_refused_and_the_end_of_the_first_however_it_comes_frees_the_folder(dataset, tmp_path):

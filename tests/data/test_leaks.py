@@ -27,6 +27,9 @@ def test_copies_and_repeats_are_found_to_the_last_bit():
     np.testing.assert_array_equal(np.flatnonzero(copies(rows, others)), [3, 150])
     tree = {"a": rows, "b": np.arange(200)}
     assert not copies(tree, {"a": rows, "b": np.arange(1, 201)}).any(), "all arrays of a row count"
+    wider = np.array([[0.5, 1.0], [0.1, 2.0]])  # of another type and, so, another number of bytes
+    np.testing.assert_array_equal(copies(wider.astype(np.float32), wider), [True, True])
+    np.testing.assert_array_equal(copies(wider, wider.astype(np.float32)), [True, False])
     twice = rows[generator.integers(0, 200, 300)]
     expected = [row.tobytes() in {r.tobytes() for r in twice[:i]} for i, row in enumerate(twice)]
     np.testing.assert_array_equal(repeats(twice), expected)
@@ -61,7 +64,7 @@ def test_a_validation_row_takes_its_copies_out_of_the_pool():
     twice = CLEAN._replace(inputs=np.concatenate([X, X]), labels=np.concatenate([Y, Y]))
     split = data.with_validation(twice, 9)
     assert not copies(split.inputs, split.validation_inputs).any()
-    assert len(split.labels) == 96 - 2 * 9 or len(np.unique(split.validation_inputs, axis=0)) < 9
+    assert len(split.labels) == 96 - 2 * len(np.unique(split.validation_inputs, axis=0)), "both copies of each"
 
 
 def test_a_campaign_warns_of_test_rows_in_the_pool_and_of_nothing_else():

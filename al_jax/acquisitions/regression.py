@@ -26,17 +26,21 @@ def gaussian_bald(predictions: GaussianPredictions) -> Float[Array, " n"]:
     return jnp.maximum(without_rounding(0.5 * (jnp.log(variance(predictions)) - noise)), 0.0)
 
 
+def covariances(predictions: GaussianPredictions, targets: GaussianPredictions) -> Float[Array, "n T"]:
+    """Cov_w of the means of every row and target; ValueError unless pool and targets have as many samples."""
+    if predictions.mean.shape[-1] != targets.mean.shape[-1]:
+        raise ValueError(
+            f"targets have K={targets.mean.shape[-1]} samples: expected {predictions.mean.shape[-1]}, those of the pool"
+        )
+    here, there = (p.mean - jnp.mean(p.mean, axis=-1, keepdims=True) for p in (predictions, targets))
+    return jnp.matmul(here, there.T, precision="highest") / here.shape[-1]
+
+
 def gaussian_information_gain(predictions: GaussianPredictions, targets: GaussianPredictions) -> Float[Array, " n"]:
     """EPIG, E_{x*} I(y; y* | x, x*) = -1/2 log(1 - r^2) in nats, r the correlation of y and y* over w.
 
     Of a jointly Gaussian pair (Bickford Smith et al. 2023). For `epig(targets, gain=gaussian_information_gain)`.
     ValueError unless pool and targets have as many samples.
     """
-    if predictions.mean.shape[-1] != targets.mean.shape[-1]:
-        raise ValueError(
-            f"targets have K={targets.mean.shape[-1]} samples: expected {predictions.mean.shape[-1]}, those of the pool"
-        )
-    here, there = (p.mean - jnp.mean(p.mean, axis=-1, keepdims=True) for p in (predictions, targets))
-    covariance = jnp.matmul(here, there.T, precision="highest") / here.shape[-1]
-    squared = jnp.square(covariance) / (variance(predictions)[:, None] * variance(targets))
+    squared = jnp.square(covariances(predictions, targets)) / (variance(predictions)[:, None] * variance(targets))
     return jnp.mean(-0.5 * jnp.log1p(-jnp.minimum(squared, 1.0)), axis=-1)

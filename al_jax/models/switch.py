@@ -32,7 +32,8 @@ def switched(run: Callable[..., Any], module: nn.Module, x: Inputs, train: bool)
     attributes = {field.name: getattr(module, field.name) for field in dataclasses.fields(module)}
     given = {}
     for name, value in SWITCHES.items():
-        if isinstance(attributes.get(name), bool) or (name in attributes and name not in arguments):
+        there = attributes.get(name, "absent")
+        if isinstance(there, bool) or (there is None and name not in arguments):
             module = module.clone(**{name: value is train})  # type: ignore[arg-type]
         elif name in arguments:  # where it is an attribute, too, that is None
             given[name] = value is train

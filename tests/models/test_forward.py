@@ -72,6 +72,17 @@ class Merged(Switched):
         return self.network(x, deterministic=nn.merge_param("deterministic", self.deterministic, deterministic))
 
 
+class Unrelated(Switched):
+    """An attribute of that name that is no switch."""
+
+    training: str = "a description"
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        assert self.training == "a description"
+        return self.network(x, deterministic=not train)
+
+
 class AlwaysOn(Switched):
     @nn.compact
     def __call__(self, x):
@@ -106,7 +117,7 @@ class Attention(nn.Module):
 
 MODULES = (
     *(Train(), Training(), IsTraining(), Deterministic(), ByPosition()),
-    *(Attribute(), Attribute(training=True), Merged(), Merged(deterministic=True), AlwaysOn()),
+    *(Attribute(), Attribute(training=True), Merged(), Merged(deterministic=True), AlwaysOn(), Unrelated()),
     *(OtherStream(), OwnNoise(), Attention()),
     nn.Sequential([nn.Dense(8), nn.relu, nn.Dropout(0.5), nn.Dense(3)]),
     nn.Sequential([nn.Dense(8), nn.relu, Dropout(0.5), nn.Dense(3)]),

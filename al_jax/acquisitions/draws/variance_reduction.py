@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from al_jax.acquisitions.draws.epig import epig
 from al_jax.acquisitions.draws.expected_change import squared_change
-from al_jax.acquisitions.regression import variance
+from al_jax.acquisitions.regression import covariances, variance
 from al_jax.memo import memoised
 from al_jax.types import Acquisition, GaussianPredictions, Inputs
 
@@ -21,13 +21,7 @@ def variance_reduced(predictions: Any, targets: Any) -> Float[Array, " n"]:
     """
     if not isinstance(predictions, GaussianPredictions):
         return squared_change(predictions, targets)
-    if predictions.mean.shape[-1] != targets.mean.shape[-1]:
-        raise ValueError(
-            f"targets have K={targets.mean.shape[-1]} samples: expected {predictions.mean.shape[-1]}, those of the pool"
-        )
-    here, there = (p.mean - jnp.mean(p.mean, axis=-1, keepdims=True) for p in (predictions, targets))
-    covariance = jnp.matmul(here, there.T, precision="highest") / here.shape[-1]
-    return jnp.mean(jnp.square(covariance), axis=-1) / variance(predictions)
+    return jnp.mean(jnp.square(covariances(predictions, targets)), axis=-1) / variance(predictions)
 
 
 @memoised

@@ -139,22 +139,30 @@ class Posterior(NamedTuple):
                                               `data.labelled.count` may be traced, and 0: state unchanged, finite
     sample(key, state, num_samples) -> draws  opaque; each draw is ONE function over the whole input space
     predict(state, draws, x) -> predictions   the likelihood's; K >= num_samples, or all there are: read it off
+    head(state, x, features [n, D]) -> outputs [n, C]     the last layer of the function that `point` and `features`
+                                              come from, or None; rows like `x` are traced, not computed
     """
 
     init: Callable[[PRNGKey, Inputs], Any]
     fit: Callable[[PRNGKey, Any, Data], tuple[Any, dict[str, Array]]]
     sample: Callable[[PRNGKey, Any, int], Any]
     predict: Callable[[Any, Any, Inputs], Any]
+    head: Callable[[Any, Inputs, Array], Array] | None = None
 
 
 class Round(NamedTuple):
-    """What an acquisition sees of the current round; `functions(x)` is differentiable in x."""
+    """What an acquisition sees of the current round; `functions(x)` is differentiable in x.
+
+    `head(features [n, D]) -> outputs [n, C]` is the last layer alone, without dropout; None where the posterior offers
+    none. It raises ValueError for a network whose last layer is no function of its `features`.
+    """
 
     key: PRNGKey
     functions: Callable[[Inputs], Any]  # -> the likelihood's predictions
     data: Data
     memory: Any = None
     context: Any = None
+    head: Callable[[Array], Array] | None = None
 
 
 class Acquired(NamedTuple):

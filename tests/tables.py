@@ -58,12 +58,17 @@ ACQUISITIONS = {
     "mclu_ecbd": Method("mclu_ecbd(factor=2)", ("draws", "features")),
     "robust_core_set": Method("robust_core_set(0.1)", ("features", "labelled features")),
     "graph_density": Method("graph_density(3)", ("features", "labelled features")),
+    "drop_query": Method("drop_query", ("point", "features", "last layer")),
+    "pre_clustering": Method("pre_clustering(5)", ("draws", "features")),
     "dal": Method("dal(2, 20)", ("features", "labelled features")),
     "mutual_information": Method(
         "mutual_information('flqmi', classes=(0, 1), representation='features')", ("features", "labelled features")
     ),
     "mutual_information flcg": Method(
         "mutual_information('flcg', representation='probabilities')", ("draws", "labelled draws")
+    ),
+    "mutual_information logdetcmi": Method(
+        "mutual_information('logdetcmi', classes=(1,), representation='probabilities')", ("draws", "labelled draws")
     ),
     "max_herding": Method("max_herding", ("features", "labelled features")),
     "u_herding": Method("u_herding(entropy)", ("draws", "features", "labelled features")),
@@ -85,6 +90,7 @@ ACQUISITIONS = {
     "eer": Method("eer(4)", ("draws", "memory of the pool")),
     "emoc": Method("emoc(4)", ("draws", "memory of the pool")),
     "mocu": Method("mocu(4)", ("draws", "memory of the pool")),
+    "wmocu": Method("wmocu(4)", ("draws", "memory of the pool")),
     "variance_reduction": Method("variance_reduction(4)", ("draws", "memory of the pool")),
     "epig": Method("epig(4)", ("draws", "memory of the pool")),
     "prefilter": Method("prefilter(entropy, 10, core_set)", ("features", "labelled features")),

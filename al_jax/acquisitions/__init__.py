@@ -12,7 +12,7 @@ from al_jax.acquisitions.combinators.switch import switch
 from al_jax.acquisitions.draws.acs_fw import acs_fw
 from al_jax.acquisitions.draws.batchbald import batchbald
 from al_jax.acquisitions.draws.epig import epig
-from al_jax.acquisitions.draws.expected_change import core_log, core_mse, eer, emoc, mocu
+from al_jax.acquisitions.draws.expected_change import core_log, core_mse, eer, emoc, mocu, wmocu
 from al_jax.acquisitions.draws.variance_reduction import variance_reduction
 from al_jax.acquisitions.features.angle_diversity import angle_diversity
 from al_jax.acquisitions.features.cdal import cdal
@@ -20,6 +20,7 @@ from al_jax.acquisitions.features.clue import clue
 from al_jax.acquisitions.features.cluster_margin import cluster_margin
 from al_jax.acquisitions.features.core_set import core_set
 from al_jax.acquisitions.features.dal import dal
+from al_jax.acquisitions.features.drop_query import drop_query
 from al_jax.acquisitions.features.falcun import falcun
 from al_jax.acquisitions.features.farthest_first import farthest_first
 from al_jax.acquisitions.features.graph_density import graph_density
@@ -30,6 +31,7 @@ from al_jax.acquisitions.features.k_medoids import k_medoids
 from al_jax.acquisitions.features.max_herding import max_herding
 from al_jax.acquisitions.features.mclu import mclu, mclu_ecbd
 from al_jax.acquisitions.features.mutual_information import mutual_information
+from al_jax.acquisitions.features.pre_clustering import pre_clustering
 from al_jax.acquisitions.features.prob_cover import prob_cover
 from al_jax.acquisitions.features.robust_core_set import robust_core_set
 from al_jax.acquisitions.features.suggestive import suggestive
@@ -79,6 +81,7 @@ __all__ = [
     "core_set",
     "dal",
     "deepfool",
+    "drop_query",
     "eer",
     "egl",
     "emoc",
@@ -111,6 +114,7 @@ __all__ = [
     "multi_label",
     "mutual_information",
     "per_class_quota",
+    "pre_clustering",
     "prefilter",
     "prob_cover",
     "random",
@@ -128,4 +132,5 @@ __all__ = [
     "variation_ratio",
     "vote_entropy",
     "weighted_k_means",
+    "wmocu",
 ]

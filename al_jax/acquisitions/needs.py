@@ -13,7 +13,7 @@ N, K, C, D, M = 12, 3, 4, 5, 3
 
 
 def needs(thing: Any) -> tuple[str, ...]:
-    """Of draws, features, labelled, pool, targets: what a score, or a constructor with its defaults, reads.
+    """Of draws, features, labelled, pool, targets, last layer: what a score, or a constructor with its defaults, reads.
 
     A constructor whose arguments have no defaults, such as `prefilter`, needs what its arguments need: ("arguments",).
     """
@@ -57,10 +57,24 @@ def traced(acquisition: Acquisition) -> tuple[str, ...]:
         if memory is not None:
             read.add("memory of the pool")
         round = Round(key, functions, Data(labelled, None, pool), memory)
-        round = round._replace(context=acquisition.prepare(key, round))
+
+        def head(features: Any) -> Any:
+            read.add("last layer")
+            return jnp.ones((len(features), C)) * features[:, :1]
+
+        round = round._replace(context=acquisition.prepare(key, round), head=head)
         summary = acquisition.summarise(round, x, jnp.arange(N))
         return acquisition.select(key, round, summary, pool.available, 2).indices
 
     jax.eval_shape(round_of, jax.random.key(0))
-    order = ("draws", "point", "features", "labelled draws", "labelled features", "extras", "memory of the pool")
+    order = (
+        "draws",
+        "point",
+        "features",
+        "labelled draws",
+        "labelled features",
+        "last layer",
+        "extras",
+        "memory of the pool",
+    )
     return tuple(name for name in order if name in read) or ("nothing",)

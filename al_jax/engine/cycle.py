@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int
 
 from al_jax.engine.learning import Sizes, functions_of, learning
-from al_jax.engine.state import State, absorbing, keys, split_once, starting
+from al_jax.engine.state import State, absorbing, keys, one_row, split_once, starting
 from al_jax.memo import memoised
 from al_jax.mesh import EVERYWHERE, OWN_PART, joined, on_mesh, one_by_one_on_cpu, unplaced
 from al_jax.pool import candidates
@@ -120,7 +120,10 @@ def steps(
 
     def as_round(state: State, data: Data, begun: Begun) -> Round:
         functions = functions_of(posterior, state.posterior, begun.draws)
-        return Round(keys(state).score, functions, data, state.memory, begun.context)
+        head = None
+        if posterior.head is not None:
+            head = functools.partial(posterior.head, state.posterior, one_row(state.labelled))
+        return Round(keys(state).score, functions, data, state.memory, begun.context, head)
 
     def finish(
         state: State, learned: Learned, data: Data, begun: Begun, rows: Int[Array, " n"], summary: Any

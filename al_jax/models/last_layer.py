@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from al_jax.models.forward import Outputs, forward
+from al_jax.models.layers import Gaussian, VariationalDense
 from al_jax.types import Inputs
 
 Path: TypeAlias = tuple[str, ...]
 """Where a layer stands in a network's parameters, such as `("Dense_2",)`."""
+HEADS = (nn.Dense, VariationalDense)
 UNCHANGED = {"convert_element_type", "copy"}  # what may follow the last layer
 
 
@@ -22,14 +24,14 @@ class Split(NamedTuple):
     inputs: Float[Array, "n D"]  # a column of ones at the end when the layer has a bias
 
 
-def last_layer(module: nn.Module, params: Any, x: Inputs) -> Path:
-    """Where the `flax.linen.Dense` stands whose output is the output of `module` for `x [n, ...]`.
+def last_layer(module: nn.Module, params: Any, x: Inputs, kinds: tuple[type[nn.Module], ...] = (nn.Dense,)) -> Path:
+    """Where the layer of one of these `kinds` stands whose output is the output of `module` for `x [n, ...]`.
 
     Traces, computes nothing. ValueError when there is none: when something other than a change of dtype comes after the
     last one, or when it is applied to more than a vector a row.
     """
     seen: list[tuple[Path, Any, Any]] = []
-    jax.eval_shape(lambda p, rows: _applied(module, p, rows, seen), params, x)
+    jax.eval_shape(lambda p, rows: _applied(module, p, rows, seen, kinds=kinds), params, x)
     remedy = "let it end in flax.linen.Dense(num_outputs)"
     if not seen:
         raise ValueError(f"module={type(module).__name__} has no flax.linen.Dense to be its last layer: {remedy}")
@@ -38,7 +40,7 @@ def last_layer(module: nn.Module, params: Any, x: Inputs) -> Path:
         raise ValueError(f"{'/'.join(path)} is applied to {inputs.shape}, not to a vector a row: {remedy}")
 
     def after(output: Array) -> Array:
-        return _applied(module, params, x, [], path, output).logits
+        return _applied(module, params, x, [], path, output, kinds).logits
 
     program = jax.make_jaxpr(after)(jax.ShapeDtypeStruct(output.shape, output.dtype)).jaxpr
     reached = set(program.invars)
@@ -65,6 +67,40 @@ def forward_split(module: nn.Module, params: Any, x: Inputs) -> Split:
         return jax.tree.map(lambda leaf: jnp.squeeze(leaf, 0), Split(outputs, inputs))
 
     return jax.vmap(one)(x)
+
+
+def head(module: nn.Module, params: Any, x: Inputs, features: Float[Array, "n D"]) -> Float[Array, "n C"]:
+    """What the last layer of the deterministic network makes of `features`; Gaussian weights are at their mean.
+
+    Rows `x [m, ...]` are only traced. ValueError when the network names no features, when its last layer is no dense
+    layer, or when the features that it names are not what enters that layer.
+    """
+    name = type(module).__name__
+    path = last_layer(module, params, x, HEADS)
+
+    def both(x: Inputs) -> tuple[Array | None, Array]:
+        seen: list[tuple[Path, Any, Any]] = []
+        outputs = _applied(module, params, x, seen, kinds=HEADS)
+        return outputs.features, seen[-1][1]
+
+    program, (found, entering) = jax.make_jaxpr(both, return_shape=True)(x)
+    if found is None:
+        raise ValueError(
+            f"module={name} names no `features`: expected self.sow('intermediates', 'features', h) of what enters its "
+            "last layer"
+        )
+    named, given = program.jaxpr.outvars
+    if found.shape != entering.shape or named is not given:
+        raise ValueError(
+            f"module={name} names features {list(found.shape)} that are not the inputs {list(entering.shape)} of its "
+            f"last layer, {'/'.join(path)}: expected self.sow('intermediates', 'features', h) right before that layer"
+        )
+    layer = jax.tree.map(
+        lambda leaf: leaf.mean if isinstance(leaf, Gaussian) else leaf,
+        layer_at(params, path),
+        is_leaf=lambda leaf: isinstance(leaf, Gaussian),
+    )
+    return jnp.matmul(features, layer["kernel"], precision="highest") + layer.get("bias", 0.0)
 
 
 def layer_at(params: Any, path: Path) -> dict[str, Array]:
@@ -94,12 +130,13 @@ def _applied(
     seen: list[tuple[Path, Any, Any]],
     replace: Path | None = None,
     output: Any = None,
+    kinds: tuple[type[nn.Module], ...] = (nn.Dense,),
 ) -> Outputs:
     """`forward`, noting path, input and output of every dense layer; that at `replace` returns `output` instead."""
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         # the type itself: a subclass may compute something else
-        if type(context.module) is not nn.Dense or context.method_name != "__call__":
+        if type(context.module) not in kinds or context.method_name != "__call__":
             return call(*args, **kwargs)
         result = output if context.module.path == replace else call(*args, **kwargs)
         seen.append((context.module.path, args[0], result))

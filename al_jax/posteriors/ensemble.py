@@ -46,4 +46,8 @@ def ensemble(posterior: Posterior, members: int = 5) -> Posterior:
         first_state, first_draws = jax.tree.map(lambda leaf: leaf[0], (state, draws))
         return posterior.predict(first_state, first_draws, x).joined(of_member)
 
-    return Posterior(init, fit, sample, predict)
+    def of_first(state: Any, x: Inputs, features: Array) -> Array:
+        assert posterior.head is not None
+        return posterior.head(jax.tree.map(lambda leaf: leaf[0], state), x, features)
+
+    return Posterior(init, fit, sample, predict, None if posterior.head is None else of_first)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from al_jax.memo import memoised
 from al_jax.mesh import one_by_one_on_cpu
 from al_jax.models.forward import Outputs
-from al_jax.models.last_layer import Path, forward_split, last_layer, replaced, stacked
+from al_jax.models.last_layer import Path, forward_split, head, last_layer, replaced, stacked
 from al_jax.posteriors.curvature import (
     Curvature,
     Rows,
@@ -100,7 +100,10 @@ def laplace(
     def predict(state: State, draws: Float[Array, "K D C"], x: Inputs) -> Predictions:
         return predict_last(module, likelihood, state.params, draws, x)
 
-    return Posterior(init, fit, sample, predict)
+    def of_mode(state: State, x: Inputs, features: Array) -> Array:
+        return head(module, state.params, x, features)
+
+    return Posterior(init, fit, sample, predict, of_mode)
 
 
 def last_rows(module: nn.Module, params: Any, labelled: Labelled) -> tuple[Path, Rows]:

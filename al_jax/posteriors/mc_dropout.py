@@ -38,4 +38,4 @@ def mc_dropout(module: nn.Module, likelihood: Likelihood, training: Training) ->
         deterministic = forward_rows(module, state, x)
         return likelihood.predictions(logits, *deterministic)
 
-    return Posterior(init, network.fit, sample, predict)
+    return Posterior(init, network.fit, sample, predict, network.head)

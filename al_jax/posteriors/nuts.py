@@ -14,7 +14,7 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 from al_jax.memo import memoised
 from al_jax.mesh import one_by_one_on_cpu
 from al_jax.models.forward import forward, forward_draws, forward_rows, init_params
-from al_jax.models.last_layer import last_layer, replaced, stacked
+from al_jax.models.last_layer import head, last_layer, replaced, stacked
 from al_jax.posteriors.curvature import at_edge, fit_gaussian, negative_log_likelihood, whitened
 from al_jax.posteriors.laplace import last_rows, predict_last
 from al_jax.posteriors.point import point
@@ -112,7 +112,7 @@ def nuts_last_layer(
     def predict(state: State, chosen: Any, x: Inputs) -> Predictions:
         return predict_last(module, likelihood, state.params, chosen, x)
 
-    return Posterior(init, fit, some_draws, predict)
+    return Posterior(init, fit, some_draws, predict, lambda state, x, features: head(module, state.params, x, features))
 
 
 @memoised
@@ -192,7 +192,7 @@ def nuts(
         logits = forward_draws(module, state.params, some, x)
         return likelihood.predictions(logits, *forward_rows(module, state.params, x))
 
-    return Posterior(init, fit, some_draws, predict)
+    return Posterior(init, fit, some_draws, predict, lambda state, x, features: head(module, state.params, x, features))
 
 
 def run_chains(

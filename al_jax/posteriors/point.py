@@ -1,6 +1,7 @@
 """A single trained network: the posterior that has no uncertainty about its parameters."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ from jaxtyping import Array
 
 from al_jax.memo import memoised
 from al_jax.models.forward import forward, forward_rows, in_dtype, init_params
+from al_jax.models.last_layer import head
 from al_jax.pool import stream
 from al_jax.training import Training, train
 from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predictions, PRNGKey
@@ -43,7 +45,7 @@ def point(module: nn.Module, likelihood: Likelihood, training: Training) -> Post
         logits, features, extras = forward_rows(module, state, x)
         return likelihood.predictions(logits[..., None, :], logits, features, extras)
 
-    return Posterior(init, fit, sample, predict)
+    return Posterior(init, fit, sample, predict, partial(head, module))
 
 
 def point_metrics(predict: Callable[..., Predictions], likelihood: Likelihood) -> Callable[..., dict[str, Array]]:

@@ -16,6 +16,7 @@ from numpyro.infer import SVI, TraceMeanField_ELBO, autoguide, init_to_value
 
 from al_jax.memo import memoised
 from al_jax.models.forward import completed, forward, forward_draws, forward_rows, in_dtype, init_params
+from al_jax.models.last_layer import head
 from al_jax.posteriors.point import point_metrics
 from al_jax.posteriors.prior import Prior, as_prior, by_name, distributions, from_names, model
 from al_jax.training import Training, train
@@ -121,7 +122,10 @@ def svi(
         draw = primed(key, state.row).draw
         return jax.vmap(draw, in_axes=(None, 0))(state.guide, jax.random.split(key, num_samples))
 
-    return Posterior(init, fit, sample, predict)
+    def of_centre(state: State, x: Inputs, features: Array) -> Array:
+        return head(module, centre(state), x, features)
+
+    return Posterior(init, fit, sample, predict, of_centre)
 
 
 def prime(key: PRNGKey, params: Any, prior: Prior, guide: Callable[..., autoguide.AutoGuide]) -> Guide:

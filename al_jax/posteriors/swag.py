@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from al_jax.memo import memoised
 from al_jax.models.forward import forward, forward_draws, forward_rows, in_dtype
+from al_jax.models.last_layer import head
 from al_jax.posteriors.point import point
 from al_jax.training import Training, train
 from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predictions, PRNGKey
@@ -102,4 +103,7 @@ def swag(
         logits = forward_draws(module, state.mean, draws, x)
         return likelihood.predictions(logits, *forward_rows(module, state.mean, x))
 
-    return Posterior(init, fit, sample, predict)
+    def of_mean(state: State, x: Inputs, features: Array) -> Array:
+        return head(module, state.mean, x, features)
+
+    return Posterior(init, fit, sample, predict, of_mean)

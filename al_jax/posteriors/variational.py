@@ -98,4 +98,4 @@ def variational(
         logits = forward_draws(module, state, draws, x)
         return likelihood.predictions(logits, *forward_rows(module, state, x))
 
-    return Posterior(init, fit, sample, predict)
+    return Posterior(init, fit, sample, predict, network.head)

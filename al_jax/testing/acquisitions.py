@@ -1,6 +1,7 @@
 """The laws of an acquisition."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -35,11 +36,14 @@ def check_acquisition(
     size, known = num_rows(x), 3
     if size < known + 2 * batch_size:
         raise ValueError(f"inputs has {size} rows: expected at least {known + 2 * batch_size}")
+    head: Callable[[Array], Array] | None = committee_head
     if posterior is None:
         predict: Callable[[Inputs], Any] = committee
     else:
         state = posterior.init(jax.random.key(1), x)
         draws = posterior.sample(jax.random.key(2), state, 6)
+
+        head = None if posterior.head is None else partial(posterior.head, state, x)
 
         def predict(x: Inputs) -> Any:
             return posterior.predict(state, draws, x)
@@ -48,7 +52,7 @@ def check_acquisition(
         labelled = buffer(jax.tree.map(lambda leaf: leaf[:known], x), jnp.arange(known) % 2, 5, padding)
         pool_key, select_key, init_key, round_key, prepare_key = jax.random.split(key, 5)
         pool = Pool(x, available)
-        round = Round(round_key, predict, Data(labelled, None, pool), acquisition.init(init_key, pool))
+        round = Round(round_key, predict, Data(labelled, None, pool), acquisition.init(init_key, pool), None, head)
         round = round._replace(context=acquisition.prepare(prepare_key, round))
         offered = candidates(pool_key, acquisition, round, x, available, chunk_size)
         picked = acquisition.select(select_key, round, offered.summary, offered.available, batch_size)
@@ -86,6 +90,12 @@ def check_acquisition(
             products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
             low = [line for line in products if "HIGHEST" not in line]
             law("matrix products in full precision on TPU", not low, "precision=HIGHEST", low[:1])
+
+
+def committee_head(features: Array) -> Array:
+    """A linear layer on the features of `committee`, in full precision."""
+    weights = jax.random.normal(jax.random.key(6), (features.shape[-1], 3))
+    return jnp.matmul(features, weights, precision="highest")
 
 
 def committee(x: Array) -> Predictions:

@@ -8,7 +8,7 @@ import numpy as np
 
 from al_jax.models.forward import num_rows
 from al_jax.testing.laws import buffer, close, finite, law, lowered, same
-from al_jax.types import Data, GaussianPredictions, Inputs, Posterior
+from al_jax.types import Data, GaussianPredictions, Inputs, Posterior, Predictions
 
 
 def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers: bool = True) -> None:
@@ -16,7 +16,8 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
 
     `fit` returns the structure `init` has; same key, same state; `count` may be traced, and 0 changes nothing; rows
     past `count` have no influence, be they NaN; `vmap` over keys works; predictions are distributions; one draw is one
-    function whatever the chunk and the rows beside it; `point` does not depend on the draws; fit and predict lower for
+    function whatever the chunk and the rows beside it; `point` does not depend on the draws; `head`, where there is
+    one, makes `point` of the features; fit and predict lower for
     TPU and CUDA unless `lowers` is False.
     """
     x, y = jax.tree.map(jnp.asarray, inputs), jnp.asarray(labels)
@@ -77,6 +78,9 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     close("a row's prediction does not depend on its place", jax.tree.leaves(shuffled.samples)[0], first[order], order)
     other = predict(state, posterior.sample(jax.random.key(2), state, 4), x)
     close("point does not depend on the draws", other.point, whole.point, "another key")
+    if posterior.head is not None and isinstance(whole, Predictions) and whole.features is not None:
+        outputs = posterior.head(state, x, whole.features)
+        close("the head makes of features what point is", jax.nn.log_softmax(outputs), whole.point, "features")
     if lowers:
         lowered(lambda k, s, known: posterior.fit(k, s, Data(known, known)), fit_key, start, known)
         lowered(posterior.predict, state, draws, x)

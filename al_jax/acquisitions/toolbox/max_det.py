@@ -19,7 +19,7 @@ class Residuals(NamedTuple):
     added: Int[Array, ""]
 
 
-def explained(rows: Factors, known: Factors, valid: Bool[Array, " M"], noise: Array) -> Float[Array, "n M"]:
+def explained(rows: Factors, known: Factors, valid: Bool[Array, " M"], noise: Array | float) -> Float[Array, "n M"]:
     """E such that <row, row'> - <E, E'> is the covariance of a Gaussian process after noisy values at the valid rows.
 
     k(x, L) (k(L, L) + noise I)^-1 k(L, x') = E E'^T; one Cholesky factor of [M, M].
@@ -38,16 +38,27 @@ def max_det(
 
     Values are the variances at which rows were picked. O(N (D + M + B)) a pick, memory [B, N] and [N, M].
     """
-    n = len(available)
-    variances = jnp.maximum(squared_norms(rows) - jnp.sum(explained * explained, axis=1), 0.0)
 
     def updated(state: Residuals, row: Array) -> Residuals:
-        one = tuple(factor[row][None] for factor in rows)
-        column = inner_products(rows, one)[:, 0] - jnp.matmul(explained, explained[row], precision="highest")
-        column -= jnp.matmul(state.columns[:, row], state.columns, precision="highest")
-        column /= jnp.sqrt(state.variances[row] + noise)
-        left = jnp.maximum(state.variances - column * column, 0.0)
-        return Residuals(left, state.columns.at[state.added].set(column), state.added + 1)
+        return conditioned(state, rows, explained, noise, row)
 
-    start = Residuals(variances, jnp.zeros((batch_size, n)), jnp.zeros((), jnp.int32))
+    start = residuals(rows, explained, batch_size)
     return pick_one_by_one(start, lambda state, _: state.variances, updated, available, batch_size)
+
+
+def residuals(rows: Factors, explained: Float[Array, "n M"], batch_size: int) -> Residuals:
+    """Before a row is chosen."""
+    variances = jnp.maximum(squared_norms(rows) - jnp.sum(explained * explained, axis=1), 0.0)
+    return Residuals(variances, jnp.zeros((batch_size, len(variances))), jnp.zeros((), jnp.int32))
+
+
+def conditioned(
+    state: Residuals, rows: Factors, explained: Float[Array, "n M"], noise: Array | float, row: Int[Array, ""]
+) -> Residuals:
+    """After a noisy value at one more row."""
+    one = tuple(factor[row][None] for factor in rows)
+    column = inner_products(rows, one)[:, 0] - jnp.matmul(explained, explained[row], precision="highest")
+    column -= jnp.matmul(state.columns[:, row], state.columns, precision="highest")
+    column /= jnp.sqrt(state.variances[row] + noise)
+    left = jnp.maximum(state.variances - column * column, 0.0)
+    return Residuals(left, state.columns.at[state.added].set(column), state.added + 1)

@@ -1,10 +1,12 @@
 """What methods read of predictions, or an error that says what is missing."""
 
+from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import Array, Float
 
 from al_jax.information import log_marginal
+from al_jax.types import Round
 
 
 def features_of(predictions: Any, method: str) -> Float[Array, "n D"]:
@@ -15,6 +17,16 @@ def features_of(predictions: Any, method: str) -> Float[Array, "n D"]:
             "self.sow('intermediates', 'features', h)"
         )
     return predictions.features
+
+
+def head_of(round: Round, method: str) -> Callable[[Array], Array]:
+    """`round.head`; ValueError when the posterior offers none."""
+    if round.head is None:
+        raise ValueError(
+            f"{method} needs the network's last layer: expected a posterior with a `head`; acquire() has none, run it "
+            "in a campaign"
+        )
+    return round.head
 
 
 def marginal_of(predictions: Any, method: str) -> Float[Array, "n C"]:

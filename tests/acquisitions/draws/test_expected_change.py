@@ -4,8 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from al_jax.acquisitions import acquire, core_log, core_mse, eer, emoc, epig, mocu, variance_reduction
-from al_jax.acquisitions.draws.expected_change import absolute_change, error_reduction, squared_change
+from al_jax.acquisitions import acquire, core_log, core_mse, eer, emoc, epig, mocu, variance_reduction, wmocu
+from al_jax.acquisitions.draws.expected_change import (
+    absolute_change,
+    error_reduction,
+    squared_change,
+    weighted_cost_reduction,
+)
 
 N, K, C, T = 9, 6, 3, 5
 CHANGES = {
@@ -75,9 +80,11 @@ def test_core_log_is_epig_and_mocu_is_error_reduction():
     assert mocu(7) is eer(7)
 
 
-def test_mocu_is_the_expected_fall_of_the_mean_objective_cost_of_uncertainty():
-    """E_t E_w[C_w(mean's choice) - C_w(w's own choice)], C_w the error; before, less its mean over the labels after."""
-    log_probs, targets = tables(5)
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("sharp", [1.0, 10.0])
+def test_mocu_and_wmocu_are_the_expected_fall_of_the_weighted_cost_of_uncertainty(weight, sharp):
+    """E_t (1 - weight G) G, G = E_w[C_w(mean's choice) - C_w(w's own choice)], C_w the error; less after a label."""
+    log_probs, targets = tables(5, sharp)
     draws = np.exp(log_probs)  # [n, K, C]
     aims = np.exp(targets)  # [T, K, C]
 
@@ -85,7 +92,7 @@ def test_mocu_is_the_expected_fall_of_the_mean_objective_cost_of_uncertainty():
         mean = np.einsum("k,tkc->tc", weights, aims)
         of_mean = np.einsum("k,tk->t", weights, 1 - np.take_along_axis(aims, mean.argmax(1)[:, None, None], 2)[..., 0])
         own = np.einsum("k,tk->t", weights, 1 - aims.max(2))
-        return np.mean(of_mean - own)
+        return np.mean((1 - weight * (of_mean - own)) * (of_mean - own))
 
     def fall(row):
         k = len(row)
@@ -94,13 +101,32 @@ def test_mocu_is_the_expected_fall_of_the_mean_objective_cost_of_uncertainty():
         return cost(np.full(k, 1 / k)) - labels @ after
 
     expected = [fall(row) for row in draws]
-    np.testing.assert_allclose(error_reduction(jnp.asarray(log_probs), jnp.asarray(targets)), expected, atol=2e-6)
+    found = weighted_cost_reduction(jnp.asarray(log_probs), jnp.asarray(targets), weight)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    if weight == 0:
+        np.testing.assert_allclose(error_reduction(jnp.asarray(log_probs), jnp.asarray(targets)), expected, atol=2e-6)
+    chosen = acquire(wmocu(targets, weight), log_probs, 3).indices
+    assert chosen.tolist() == np.argsort(-np.asarray(found), stable=True)[:3].tolist() or weight == 0
+
+
+def test_wmocu_sees_labels_that_alone_change_no_decision():
+    """Two classes, one target: samples agree on its class, and a label tells which of them is right."""
+    target = np.log([[[0.9, 0.1], [0.6, 0.4]]]).astype(np.float32)
+    row = np.log([[[0.8, 0.2], [0.3, 0.7]]]).astype(np.float32)
+    assert float(error_reduction(jnp.asarray(row), jnp.asarray(target))[0]) == 0.0
+    torn = np.log([[[0.9, 0.1], [0.3, 0.7]]]).astype(np.float32)
+    assert float(weighted_cost_reduction(jnp.asarray(row), jnp.asarray(torn))[0]) > 0.001
 
 
 def test_variance_reduction_of_classes_is_core_mse():
     log_probs, targets = tables(2)
     found, expected = (acquire(method(targets), log_probs, 3) for method in (variance_reduction, core_mse))
     np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+def test_a_weight_outside_its_range_is_an_error():
+    with pytest.raises(ValueError, match=r"weight=1\.5: expected a number from 0 to 1"):
+        wmocu(4, 1.5)
 
 
 def test_targets_of_another_committee_are_an_error():

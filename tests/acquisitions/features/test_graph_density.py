@@ -137,10 +137,34 @@ def test_flcg_represents_what_labelled_rows_do_not(seed, labelled):
     np.testing.assert_allclose([value(found.indices[:n].tolist()) for n in (1, B)], [gains[0], sum(gains)], rtol=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_logdetcmi_is_the_information_about_queries_that_others_have_not(seed):
+    p = pool(seed)
+    p = p._replace(features=p.features - 2.0, labelled_features=p.labelled_features - 2.0)
+    labels, offered = np.array([0, 1, 2, 1, 0, 2]), np.flatnonzero(p.available)
+    everything = np.concatenate([p.features[offered], p.labelled_features])
+    kernel = cosines(everything, everything) + np.eye(len(everything))
+    queries, others = (len(offered) + np.flatnonzero(labels == 1), len(offered) + np.flatnonzero(labels != 1))
+
+    def entropy(rows):
+        return np.linalg.slogdet(kernel[np.ix_(rows, rows)])[1] if len(rows) else 0.0
+
+    def value(batch):
+        a = list(batch)
+        given_p = entropy([*a, *others]) - entropy([*others])
+        return given_p - (entropy([*a, *others, *queries]) - entropy([*others, *queries]))
+
+    _, gains = greedy(value, range(len(offered)))
+    method = mutual_information("logdetcmi", (1,), "features")
+    found = take(method, p, labelled_labels=labels)
+    np.testing.assert_allclose(found.scores, gains, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: mutual_information("gcmi"), r"kind='gcmi': expected 'flqmi' or 'flcg'"),
+        (lambda: mutual_information("gcmi"), r"kind='gcmi': expected 'flqmi' or 'flcg' or 'logdetcmi'"),
+        (lambda: mutual_information("logdetcmi", (1,), trade_off=2.0), r"trade_off=2\.0: kind='logdetcmi' has none"),
         (lambda: mutual_information("flqmi"), r"classes=\(\): expected the classes whose labelled rows"),
         (lambda: mutual_information(trade_off=-1), "trade_off=-1: expected a finite number"),
         (lambda: graph_density(0), "neighbours=0: expected at least 1"),

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,17 @@ SHARES = ["accuracy", "ece"]  # metrics in [0, 1], shown in %
 Style = tuple[str, str]  # dash, colour
 
 
+class Look(NamedTuple):
+    """How wide lines are and how large text is, in points."""
+
+    line: float = 2.5
+    ticks: int = 15
+    label: int = 17
+
+
+SLIDE = Look()
+
+
 def learning_curves(
     rounds: pd.DataFrame, metric: str = "accuracy", title: str | None = None, baseline: str = "random"
 ) -> Figure:
@@ -32,10 +44,7 @@ def learning_curves(
     ECE are in %; means that are not finite are left out. Save it with `figure.savefig`; a notebook shows it after
     `%matplotlib inline`. ValueError for an unknown metric, and for one that is finite nowhere.
     """
-    table = results.curve(rounds, metric)
-    table = table[np.isfinite(table["mean"])]
-    if table.empty:
-        raise ValueError(f"metric={metric!r} is finite in no round: there is nothing to draw")
+    table = _finite_curve(rounds, metric)
     figure = Figure(figsize=(10, 5.6), dpi=150, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
     lines = draw_curves(figure.add_subplot(), table, metric, method_styles(table["method"].unique(), baseline))
     figure.axes[0].set_title(title or "", loc="left", fontsize=19, fontweight="bold", pad=12)
@@ -45,6 +54,22 @@ def learning_curves(
     seeds = f"{most} seed{'s' * (most > 1)}" if fewest == most else f"{fewest} to {most} seeds"
     band = "; band: 95 % confidence interval of the mean (Student's t)" if most > 1 else ""
     figure.supxlabel(f"Mean over {seeds}{band}", fontsize=13, color="#555555")
+    return figure
+
+
+def column(rounds: pd.DataFrame, metric: str = "accuracy", width: float = 3.3, baseline: str = "random") -> Figure:
+    """`learning_curves` for one column of a paper, `width` inches wide: text of 7 to 8 points, the legend below.
+
+    `figure.savefig("curves.pdf")` writes it as vectors. Errors as of `learning_curves`.
+    """
+    table = _finite_curve(rounds, metric)
+    methods = table["method"].unique()
+    columns = 1 if max(map(len, methods)) > 24 else 2 if max(map(len, methods)) > 12 else 3
+    height = 0.62 * width + 0.15 * -(-len(methods) // columns)
+    figure = Figure(figsize=(width, height), dpi=300, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
+    styles = method_styles(methods, baseline)
+    lines = draw_curves(figure.add_subplot(), table, metric, styles, Look(line=1.2, ticks=7, label=8))
+    figure.legend(handles=lines, loc="outside lower center", ncols=columns, fontsize=7, frameon=False)
     return figure
 
 
@@ -91,21 +116,32 @@ def method_styles(methods: Sequence[str], baseline: str | None = None) -> dict[s
     return {method: ("-", GREY) if method == baseline else next(styles) for method in methods}
 
 
-def draw_curves(axes: Axes, table: pd.DataFrame, metric: str, styles: dict[str, Style]) -> list[Line2D]:
+def _finite_curve(rounds: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Means that can be drawn; ValueError when there is none."""
+    table = results.curve(rounds, metric)
+    table = table[np.isfinite(table["mean"])]
+    if table.empty:
+        raise ValueError(f"metric={metric!r} is finite in no round: there is nothing to draw")
+    return table
+
+
+def draw_curves(
+    axes: Axes, table: pd.DataFrame, metric: str, styles: dict[str, Style], look: Look = SLIDE
+) -> list[Line2D]:
     """Draw what `results.curve` returned; the lines, in the order in which they lie on average."""
     lines = []
     for method, means in table.groupby("method", sort=False):
         dash, colour = styles[method]
         x, single = means["num_labelled"], len(means) == 1
         axes.fill_between(x, means["low"], means["high"], color=colour, alpha=0.2, linewidth=4 * single)
-        lines += axes.plot(x, means["mean"], dash, color=colour, linewidth=2.5, label=method, marker="o" * single)
+        lines += axes.plot(x, means["mean"], dash, color=colour, linewidth=look.line, label=method, marker="o" * single)
     if metric in SHARES:  # an interval may reach beyond what is possible
         bottom, top = axes.get_ylim()
         axes.set_ylim(max(bottom, 0), min(top, 1))
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    _plain(axes, 15)
-    axes.set_xlabel("labelled rows", fontsize=17)
-    axes.set_ylabel(NAMES.get(metric, metric), fontsize=17)
+    _plain(axes, look.ticks)
+    axes.set_xlabel("labelled rows", fontsize=look.label)
+    axes.set_ylabel(NAMES.get(metric, metric), fontsize=look.label)
     return sorted(lines, key=lambda line: -np.mean(np.asarray(line.get_ydata(), float)))
 
 

@@ -214,6 +214,20 @@ def formatted(summary: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return pd.DataFrame(columns), note
 
 
+def to_latex(summary: pd.DataFrame, caption: str | None = None, label: str | None = None) -> str:
+    """The table of `summary` for a paper: a LaTeX `table` with booktabs rules, its note below or as its `caption`."""
+    columns, note = formatted(summary)
+    told = caption or " ".join(note.split("\n")).replace("%", r"\%")
+    by_place = "l" + "r" * (columns.shape[1] - 1)
+
+    def stacked(header: str) -> str:
+        return header if "\n" not in header else rf"\shortstack{{{header.replace(chr(10), chr(92) * 2)}}}"
+
+    styled = columns.style.hide(axis="index").format(escape="latex").format_index(stacked, escape="latex", axis=1)
+    options = {"hrules": True, "position": "t", "position_float": "centering"}
+    return styled.to_latex(caption=told, label=label, column_format=by_place, **options)
+
+
 def points(mean: float, low: float, high: float) -> str:
     """A difference of shares in percentage points, with its interval where there is one: "+1.5 [-0.1, 3.2]"."""
     interval = "" if np.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"

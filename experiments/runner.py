@@ -19,7 +19,7 @@ import tyro
 from rich.console import Console
 
 from al_jax import campaign, plots, results
-from al_jax.campaign import Campaign, store
+from al_jax.campaign import Campaign, model, store
 from al_jax.campaign.outputs import check_outputs
 from al_jax.engine import parallel, processes
 from al_jax.engine.compiled import full_buffer
@@ -42,6 +42,8 @@ class RunOptions:
     """Continue an unfinished run from its last finished round; it acquires the rows it would have acquired."""
     allow_inexact: bool = False
     """Resume on another platform, version or thread-pool size, though the rows may then differ."""
+    keep_model: bool = False
+    """Keep the trained posteriors in the results, for al_jax.campaign.load(folder).model(seed)."""
     dry_run: bool = False
     """Print what the run would cost, and do not run."""
     devices: int | None = None
@@ -226,6 +228,10 @@ def run_experiment(
     plain = identity(experiment)
     if store.finished(directory):
         store.check_config(directory, plain)
+        if options.keep_model and not processes.on_first((directory / model.FILE).exists):
+            raise store.StoreError(
+                f"{directory} is finished and has no model: --keep-model with another --results-dir runs it again"
+            )
         return processes.on_first(functools.partial(campaign.load, directory))
     built = build(experiment)
     opened = store.open_store(directory, plain, resume=options.resume, allow_inexact=options.allow_inexact)
@@ -243,6 +249,7 @@ def run_experiment(
                 devices=parallel.devices(options.devices),
                 max_hours=max_hours,
                 stop=stop,
+                keep_model=options.keep_model,
             )
     except campaign.Diverged as error:  # the other methods go on; see `refuse_all_stopped`
         return error.campaign

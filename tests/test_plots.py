@@ -125,3 +125,21 @@ def test_a_comparison_has_the_curves_and_a_panel_of_differences_for_each_baselin
         assert set(zip(expected["num_labelled"], expected["low"].round(9), strict=True)) <= corners
     assert "at all budgets at once" in caption(figure)
     assert legend(figure) == ["mine", "bald", "random"]
+
+
+def test_a_figure_for_a_column_is_as_wide_as_asked_has_every_word_inside_and_is_written_as_vectors(tmp_path):
+    figure = plots.column(campaign(["random", "bald", "prefilter(bald, 200, badge)"]), width=3.3)
+    figure.savefig(tmp_path / "a.pdf")
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "a.pdf").stat().st_size < 100_000
+    assert figure.get_size_inches()[0] == 3.3
+    figure.savefig(tmp_path / "a.png")
+    width, height = figure.canvas.get_width_height()
+    axes = figure.axes[0]
+    words = [*figure.legends[0].get_texts(), axes.xaxis.label, axes.yaxis.label]
+    for word in words:
+        box = word.get_window_extent()
+        assert 0 <= box.x0 <= box.x1 <= width
+        assert 0 <= box.y0 <= box.y1 <= height
+        assert word.get_fontsize() >= 7
+    assert legend(figure) == ["prefilter(bald, 200, badge)", "bald", "random"]

@@ -299,3 +299,17 @@ def test_points_are_percentage_points_with_an_interval_where_there_is_one():
     assert results.points(0.0153, -0.001, 0.032) == "+1.5 [-0.1, 3.2]"
     assert results.points(-0.0153, np.nan, np.nan) == "-1.5"
     assert results.points(np.nan, np.nan, np.nan) == ""
+
+
+def test_a_table_for_a_paper_has_every_cell_with_latex_s_own_characters_escaped(two):
+    latex = results.to_latex(results.summary(two.replace("bald", "top_k[b&d]")), label="tab:digits")
+    table, _ = results.formatted(results.summary(two))
+    lines = [line for line in latex.splitlines() if line.endswith(r"\\") and "&" in line]
+    assert len(lines) == 3
+    for line, row in zip(lines[1:], table.itertuples(index=False), strict=True):
+        assert line.removesuffix(r" \\").split(" & ")[1:] == list(row)[1:]
+    assert lines[0].startswith(r"method & \shortstack{labels\\to 90 \%} &")
+    assert r"top\_k[b\&d]" in latex
+    for part in (r"\begin{table}[t]", r"\toprule", r"\label{tab:digits}", r"mean in \%."):
+        assert part in latex
+    assert results.to_latex(results.summary(two), "Mine, 5 % better.").count("5 % better") == 1

@@ -12,12 +12,14 @@ from al_jax.campaign.loop import (
     rounds,
     run,
 )
+from al_jax.campaign.model import Model
 from al_jax.campaign.setup import DEFAULT_CHUNK, layout_of, programs, start_rows, validate
 
 __all__ = [
     "DEFAULT_CHUNK",
     "Campaign",
     "Diverged",
+    "Model",
     "Oracle",
     "Proposed",
     "Settings",

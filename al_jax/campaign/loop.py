@@ -16,10 +16,11 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from al_jax.campaign import answers, checkpoint
+from al_jax.campaign import answers, checkpoint, model
 from al_jax.campaign.checkpoint import pack, unpack
 from al_jax.campaign.complaints import complaints
 from al_jax.campaign.identity import identity
+from al_jax.campaign.model import Model
 from al_jax.campaign.outputs import check_outputs
 from al_jax.campaign.records import Record, Settings, complete, stopped, tables
 from al_jax.campaign.setup import layout_of, programs, start_rows, validate, warn_of_leaks
@@ -54,7 +55,7 @@ class Campaign(NamedTuple):
     rounds: a row per (seed, round): num_labelled, metrics, `fit_*`, `info_*`, seconds. acquired: a row per label: seed,
     round (-1: at the start), pick, row of the pool and of the data set that was loaded, before any subset or split
     (`original_row`), score, label. stopped: why the seeds that diverged were stopped. finished: False when `max_hours`
-    or `stop` ended it between two rounds.
+    or `stop` ended it between two rounds. posterior: what it trained; directory: where it was read from.
     """
 
     rounds: pd.DataFrame
@@ -63,6 +64,28 @@ class Campaign(NamedTuple):
     compile_seconds: float
     state: State | None = None  # None when the run was read from disk
     finished: bool = True
+    posterior: Posterior | None = None
+    directory: Path | None = None
+
+    def model(self, seed: int | None = None, posterior: Posterior | None = None) -> Model:
+        """The posterior as one seed's last round trained it, by default of the only seed: `model().predict(inputs)`.
+
+        Of a run on disk that was run with `keep_model=True`. There `posterior` is the one that it was run with, by
+        default made again from the texts that `experiments.run` records. ValueError unless there is such a seed that
+        was not stopped, StoreError when the folder has no model, or one of another posterior.
+        """
+        seeds = self.rounds["seed"].unique().tolist()
+        if (seed is None and len(seeds) > 1) or (seed is not None and seed not in seeds):
+            raise ValueError(f"seed={seed}: expected one of {', '.join(map(str, seeds))}")
+        seed = seeds[0] if seed is None else seed
+        if seed in self.stopped:
+            raise ValueError(f"seed={seed} was stopped and has no model: {self.stopped[seed]}")
+        index, known = seed - min(seeds), posterior or self.posterior
+        if self.state is not None and known is not None:
+            return Model(known, jax.tree.map(lambda leaf: leaf[index], self.state.posterior))
+        if self.directory is None:
+            raise ValueError("this campaign has neither a final state nor a folder: expected one from run() or load()")
+        return model.read(self.directory, known, index)
 
 
 class How(NamedTuple):
@@ -76,6 +99,7 @@ class How(NamedTuple):
     devices: of all processes, from `parallel.devices`; by default all there are.
     max_hours: end after the round in which they are over; with `results` the run can then be continued.
     stop: asked after every round, on process 0; True ends the run there, as `max_hours` does.
+    keep_model: with `results`, keep the posterior of the last round there, for `load(folder).model(seed)`.
     """
 
     likelihood: Likelihood | None = None
@@ -86,6 +110,7 @@ class How(NamedTuple):
     devices: Sequence[jax.Device] | None = None
     max_hours: float | None = None
     stop: Callable[[], bool] | None = None
+    keep_model: bool = False
 
 
 def run(
@@ -164,7 +189,7 @@ def rounds(
     Arguments and errors are those of `run`, an error in the answers ends the generator. With `results` a new generator
     continues with the round that was not answered.
     """
-    likelihood, method, initial, results, console, devices, max_hours, stop = How(**how)
+    likelihood, method, initial, results, console, devices, max_hours, stop, keep_model = How(**how)
     deadline = np.inf if max_hours is None else time.monotonic() + 3600 * max_hours
     if max_hours is not None and not max_hours > 0:
         raise ValueError(f"max_hours={max_hours}: expected a positive number of hours")
@@ -223,19 +248,22 @@ def rounds(
         if results is not None:
             checkpoint.wait(results)
             _write_tables(results, of_rounds, acquired)
+            if finished and keep_model:
+                model.save(results.directory, dataset.inputs, compiled.join(states).posterior)
             if finished:
                 write_json(
                     results.directory / "summary.json", {"stopped": why, "compile_seconds": compiled.compile_seconds}
                 )
-    return Campaign(of_rounds, acquired, why, compiled.compile_seconds, compiled.join(states), finished)
+    return Campaign(of_rounds, acquired, why, compiled.compile_seconds, compiled.join(states), finished, posterior)
 
 
-def load(directory: Path) -> Campaign:
-    """A finished campaign from its results folder; the final states are not kept there."""
+def load(directory: Path | str) -> Campaign:
+    """A finished campaign from its results folder; of the final states only the model is there, on request."""
+    directory = Path(directory).expanduser()
     summary = json.loads((directory / "summary.json").read_text())
     why = {int(seed): reason for seed, reason in summary["stopped"].items()}
     of_rounds, acquired = (read_table(directory / f"{name}.csv") for name in ("rounds", "acquired"))
-    return Campaign(of_rounds, acquired, why, summary["compile_seconds"])
+    return Campaign(of_rounds, acquired, why, summary["compile_seconds"], directory=directory)
 
 
 def labelled(done: Campaign | Path | str, seed: int | None = None) -> pd.DataFrame:

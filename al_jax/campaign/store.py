@@ -159,7 +159,7 @@ def locked(store: Store | None) -> Iterator[None]:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV as a whole or not at all."""
-    _write(path, table.to_csv(index=False))
+    write_bytes(path, table.to_csv(index=False).encode())
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -169,7 +169,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON as a whole or not at all."""
-    _write(path, json.dumps(value, indent=2) + "\n")
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def environment() -> dict[str, Any]:
@@ -210,10 +210,10 @@ def _read_json(path: Path) -> Any:
         raise StoreError(f"{path} is damaged: {error}") from error
 
 
-def _write(path: Path, text: str) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Write to a neighbour, then rename: a reader or a kill sees the old file or the new one."""
     if jax.process_index() > 0:
         return
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_bytes(content)
     partial.replace(path)

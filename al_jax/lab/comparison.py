@@ -49,8 +49,15 @@ class Comparison:
     stopped: dict[tuple[str, int], str]
 
     def figure(self) -> Figure:
-        """Learning curves, and the differences to random and to BALD with intervals that hold everywhere at once."""
+        """Learning curves, and the differences to random and to BALD with intervals that hold everywhere at once.
+
+        For a slide; of a paper's column width are `plots.column(comparison.rounds)` and its like.
+        """
         return plots.comparison(self.rounds, self.differences, self.title, self.new or None)
+
+    def to_latex(self, caption: str | None = None, label: str | None = None) -> str:
+        """The table of `summary` for a paper, as `results.to_latex` writes it."""
+        return results.to_latex(self.summary, caption, label)
 
     @property
     def title(self) -> str:

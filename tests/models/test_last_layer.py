@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_networks import SMALL, images
 
 from al_jax.models import MLP, VariationalDense
 from al_jax.models.forward import forward, init_params
 from al_jax.models.last_layer import head
-from test_networks import SMALL, images
 
 KEY = jax.random.key(0)
 X = jax.random.normal(KEY, (5, 4))

@@ -54,7 +54,8 @@ def gaussian(noise_std: float | None = None, shift: float = 0.0, scale: float = 
     Args:
       noise_std: of the labels, the same for all rows; outputs are `[n, 1]`. None learns it for every row: outputs are
         `[n, 2]`, the mean and, through a softplus, the variance (Nix & Weigend 1994).
-      shift, scale: mean = shift + scale * output, so that a network's outputs need not have the labels' size.
+      shift: mean = shift + scale * output, so that a network's outputs need not have the labels' size.
+      scale: as `shift`.
 
     `metrics`: `rmse` of the mean, `nll` of the mixture over samples, and `coverage`, the share of labels in the central
     95 % interval of the normal with the mixture's mean and variance. `marginal` keeps all samples: of a mixture of

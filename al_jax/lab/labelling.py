@@ -239,7 +239,8 @@ def labelling(
       settings: with `seeds=1`.
       directory: results folder of this campaign alone.
       classes: names of the classes; their numbers by default.
-      likelihood, method: as in `campaign.run`.
+      likelihood: as in `campaign.run`.
+      method: likewise.
       allow_inexact: go on on another platform or with other versions, though other rows may then be asked for.
 
     ValueError as of `campaign.run`, for several seeds, and unless `classes` are as many distinct names as there are

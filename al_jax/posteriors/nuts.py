@@ -60,8 +60,9 @@ def nuts_last_layer(
       module: a network that ends in `flax.linen.Dense`; trained as by `point`, predicting without dropout.
       prior_std: of the zero-mean Gaussian prior over the last layer's weights, biases included; None maximises the
         marginal likelihood of Laplace's approximation in every fit.
-      chains, warmup, draws: `chains` chains of `warmup` iterations that are thrown away, then `draws` that are kept;
-        never more than chains * draws samples are given.
+      chains: how many; never more than chains * draws samples are given.
+      warmup: iterations of a chain that are thrown away.
+      draws: iterations after that, which are kept.
 
     `fit` reports `divergences`, `r_hat` (the largest split R-hat of a weight), `r_hat_energy` (that of the potential
     energy), `gradients` a draw, `acceptance` (a probability), `distinct` draws, the share of draws `repeated` from the
@@ -136,7 +137,9 @@ def nuts(
       module: any Flax module `x -> outputs`; its dropout is off.
       prior: by parameter name, see `prior.Prior`; every parameter needs one. A number is the standard deviation of a
         normal around 0 for each.
-      chains, warmup, draws: as of `nuts_last_layer`.
+      chains: as of `nuts_last_layer`.
+      warmup: likewise.
+      draws: likewise.
       max_tree_depth: a draw takes at most 2^max_tree_depth gradients.
 
     `fit` reports what `nuts_last_layer` does. `init` raises ValueError for a prior that fits no parameter, and when a

@@ -46,7 +46,8 @@ def swag(
     Args:
       training: of the network, as by `point`; its minibatches, penalty and augmentation hold for the walk, too.
       learning_rate: of the walk, which determines how wide the Gaussian is.
-      snapshots, steps: the walk is snapshots * steps long; a snapshot is taken every `steps`.
+      snapshots: of the walk, which is snapshots * steps long.
+      steps: from one snapshot to the next.
       rank: of the covariance beside the diagonal: how many of the last snapshots it is made of.
 
     ValueError unless learning_rate is positive, steps at least 1, and 2 <= rank <= snapshots.

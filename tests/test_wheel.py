@@ -1,4 +1,4 @@
-"""The package that people install is whole: every folder is in the wheel, and a campaign runs from it."""
+"""The package that people install is whole: a campaign runs from the wheel that is made of the source distribution."""
 
 import os
 import subprocess
@@ -26,11 +26,14 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-def test_a_campaign_runs_from_the_wheel(tmp_path):
+def test_a_campaign_runs_from_the_wheel_of_the_source_distribution(tmp_path):
     pip = sys.executable, "-m", "pip", "--disable-pip-version-check"
     for name in ("al_jax", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"):  # a build writes beside them
         run("cp", "-r", str(ROOT / name), str(tmp_path), cwd=ROOT)
-    run(*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "dist", ".", cwd=tmp_path)
+    build = "import os; from setuptools import build_meta; os.makedirs('dist'); build_meta.build_sdist('dist')"
+    run(sys.executable, "-c", build, cwd=tmp_path)
+    (source,) = (tmp_path / "dist").glob("*.tar.gz")
+    run(*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "dist", str(source), cwd=tmp_path)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     files = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py")}
     assert files == {str(path.relative_to(ROOT)) for path in (ROOT / "al_jax").rglob("*.py")}

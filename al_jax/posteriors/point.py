@@ -20,7 +20,7 @@ CHUNK_SIZE = 128  # validation rows predicted at a time
 
 @memoised
 def point(module: nn.Module, likelihood: Likelihood, training: Training) -> Posterior:
-    """Maximum likelihood (with `training.penalty`: a posteriori) estimate: K = 1, the only draw is the network.
+    """One trained network, without uncertainty about its parameters: K = 1. (The mode, with `training.penalty`.)
 
     Args:
       module: any Flax module `x -> outputs`; dropout is used while training and off while predicting.

@@ -37,7 +37,7 @@ def swag(
     steps: int = 10,
     rank: int = 20,
 ) -> Posterior:
-    """Train the network, go on by plain SGD, and fit N(mean, diagonal / 2 + low rank / 2) to where that has been.
+    """Train the network, walk on by plain SGD, and fit a Gaussian to the places visited: diagonal / 2 + low rank / 2.
 
     Maddox et al. 2019. A draw is mean + sqrt(variance / 2) z + sum_r deviation_r z_r / sqrt(2 (rank - 1)).
     Deviations are taken from the mean of all snapshots, where the paper takes the mean so far. `point` is the mean

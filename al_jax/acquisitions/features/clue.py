@@ -15,7 +15,7 @@ from al_jax.types import Acquired, Acquisition, PRNGKey, Round
 
 @memoised
 def clue(temperature: float = 1.0) -> Acquisition:
-    """k-means of all available rows' features weighted by predictive entropy, the nearest rows (Prabhu et al. 2021).
+    """Cluster features weighted by predictive entropy, and take the row nearest each centre (Prabhu et al. 2021).
 
     Probabilities are those of the mean over draws, raised to 1 / temperature and normalised, before the entropy is
     taken. `Acquired.scores` are minus the distances to the centres. Where all predictions are certain all rows weigh

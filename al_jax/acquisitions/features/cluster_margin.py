@@ -16,7 +16,7 @@ from al_jax.types import Acquired, Acquisition, PRNGKey, Round
 
 @memoised
 def cluster_margin(clusters: int = 100, factor: int = 10) -> Acquisition:
-    """The factor B smallest margins, taken round robin over their clusters from the smallest (Citovsky et al. 2021).
+    """Of the factor B smallest margins, every cluster in turn gives one, small clusters first (Citovsky et al. 2021).
 
     In each turn every cluster, those with the fewest of these rows first, gives its row of the smallest margin, until B
     are chosen (alg. 2; there it is a random row of the cluster). The paper clusters once, by average linkage of the

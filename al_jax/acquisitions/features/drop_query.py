@@ -16,7 +16,7 @@ from al_jax.types import Acquired, Acquisition, Inputs, PRNGKey, Round
 
 @memoised
 def drop_query(passes: int = 3, rate: float = 0.75) -> Acquisition:
-    """k-means of the rows whose class changes in most passes of dropout, the nearest rows (Gupte et al. 2024, alg. 1).
+    """Cluster the rows whose class changes under dropout; take the nearest to each centre (Gupte et al. 2024).
 
     A pass drops each feature of a row with probability `rate` and divides the others by 1 - rate; the last layer alone,
     `round.head`, predicts again. A row is a candidate when the class of `point` changes in more than half of the

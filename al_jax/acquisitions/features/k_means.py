@@ -13,7 +13,7 @@ from al_jax.types import Acquired, Acquisition, PRNGKey, Round
 
 @memoised
 def k_means(representation: Name = "features") -> Acquisition:
-    """B clusters of the available rows, the row nearest each centre (a baseline of Sener & Savarese 2018).
+    """Cluster the available rows, and take the row nearest each centre (a baseline of Sener & Savarese 2018).
 
     Lloyd's algorithm from a k-means++ start; labelled rows play no part. `Acquired.scores` are minus the distances to
     the centres. O(N D B) an iteration, 25 at most. Fewer different rows than B: the rest are nearest rows, too.

@@ -16,7 +16,7 @@ from al_jax.types import Acquired, Acquisition, PRNGKey, Round, ScoreFn
 
 @memoised
 def weighted_k_means(score: ScoreFn = margin, factor: int = 10) -> Acquisition:
-    """The `factor` B most uncertain rows, k-means weighted by uncertainty, the nearest rows (Zhdanov 2019, sec. 3.2).
+    """Cluster the `factor` B most uncertain rows by weight; take the nearest to each centre (Zhdanov 2019, sec. 3.2).
 
     The paper's uncertainty, and weight, is 1 minus the gap between the two largest probabilities: what `margin` stands
     for here. Another score is the weight itself, and one below 1e-6 counts as that.

@@ -20,8 +20,8 @@ from al_jax.types import Acquired, Acquisition, PRNGKey, Round
 def k_medoids(representation: Name = "features") -> Acquisition:
     """B rows such that every available row is near one of them: centres of clusters that are rows themselves.
 
-    Rows are added greedily, each that which most lowers the sum of squared distances to the nearest chosen row (Krause &
-    Gomes 2010; the BUILD phase of Kaufman & Rousseeuw 1987). Then each row goes to its nearest medoid, and the member
+    Rows are added greedily, each that which most lowers the sum of squared distances to the nearest chosen row (Krause
+    & Gomes 2010; the BUILD phase of Kaufman & Rousseeuw 1987). Then each row goes to its nearest medoid, and the member
     nearest to a cluster's mean becomes its medoid, until none changes. For squared Euclidean distances that member is
     exactly the medoid (Park & Jun 2009). A baseline of Sener & Savarese 2018. `Acquired.scores` are 0, and minus the
     distance to a medoid where rows are equal. Cost: O(N^2 D) for the first pick, as of `max_herding`; memory: the rows.

@@ -152,5 +152,5 @@ DATA = {
     "with_validation": "with_validation(digits, 100)",
     "without_copies": "without_copies(digits)",
 }
-PREPARED = {"mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped", "tfds", "uci"}
-"""Data that a machine may not have: read where they are in `data/test_tfds.py` and `data/test_tabular.py`."""
+PREPARED = {"mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped", "tfds", "uci", "features"}
+"""Data from files: read in `data/test_tfds.py` and `data/test_tabular.py`."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from al_jax.data.dataset import Dataset, check, original_rows_of, subset, with_initial
 from al_jax.data.digits import digits
+from al_jax.data.features import features
 from al_jax.data.initial import initial_rows
 from al_jax.data.leaks import report, without_copies
 from al_jax.data.splits import with_validation
@@ -50,6 +51,7 @@ __all__ = [
     "diabetes",
     "digits",
     "fashion_mnist",
+    "features",
     "imbalanced",
     "initial_rows",
     "load",

@@ -1,14 +1,13 @@
 """Regressions on tables: scikit-learn's bundled diabetes data, and from a file the UCI sets of the literature."""
 
 import os
-import zipfile
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from sklearn.datasets import load_diabetes
 
 from al_jax.data.dataset import Dataset
+from al_jax.data.npz import read_npz
 from al_jax.data.splits import split_rows
 from al_jax.errors import unknown
 
@@ -55,15 +54,8 @@ def uci(name: str) -> Dataset:
     """
     given = os.environ.get("UCI_DATA")
     shape = "an .npz file with arrays <name>_X [n, d] and <name>_y [n]"
-    path = Path(given or "").expanduser()
-    if not path.is_file():
-        raise ValueError(f"dataset='uci/{name}': UCI_DATA={given} is not a file; expected {shape}")
-    try:
-        with np.load(path) as file:
-            arrays = {key: file[key] for key in file if key in (f"{name}_X", f"{name}_y")}
-            names = sorted({key[:-2] for key in file if key.endswith("_X")})
-    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:  # TypeError: a plain .npy
-        raise ValueError(f"UCI_DATA={given} cannot be read ({error}): expected {shape}") from error
+    arrays, found = read_npz(f"dataset='uci/{name}': UCI_DATA", given, shape, (f"{name}_X", f"{name}_y").__contains__)
+    names = [known.removesuffix("_X") for known in found if known.endswith("_X")]
     if name not in names:
         raise unknown("dataset", f"uci/{name}", [f"uci/{known}" for known in names])
     if f"{name}_y" not in arrays:

@@ -17,7 +17,7 @@ from experiments.experiment import Experiment, texts
 from experiments.run import Options
 
 ROOT = Path(__file__).parent.parent
-GENERATED = {ROOT / "docs" / name for name in ("methods.md", "reproductions.md", "contributing.md")}
+GENERATED = {ROOT / "docs" / name for name in ("atlas.md", "reproductions.md", "contributing.md")}
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",

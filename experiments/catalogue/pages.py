@@ -4,11 +4,9 @@ import functools
 import re
 from typing import Any
 
-import pandas as pd
-
 from al_jax import results, vocabulary
-from al_jax.campaign import store
-from experiments import methods
+from experiments.atlas.arms import ACQUISITIONS, BASELINE, POSTERIORS, REGIMES, RESULTS
+from experiments.atlas.page import rounds_of
 from experiments.catalogue.examples import EXAMPLES, OTHER_LABELS
 from experiments.listing import entry
 
@@ -19,8 +17,9 @@ An acquisition chooses the rows to label next. Every name below works in `--acqu
 Python as `al_jax.acquisitions.<name>`. All of them obey the [laws](../concepts/laws.md).
 
 The pictures show two moons with eight labelled rows (squares), the prediction of MC dropout (colours), and the ten rows
-that the method picks, in their order. The tables are from [all methods on digits](../methods.md): the area under the
-learning curve minus that of random, in percentage points, over 20 paired seeds, with 95 % intervals.
+that the method picks, in their order. The tables are from [the atlas](../atlas.md): the area under the learning curve
+minus that of random, in percentage points, over 20 paired seeds, with 95 % intervals. A low budget is 1 to 10 labels a
+class, a middle one 2 to 22; large batches take four a class at a time.
 """,
     "posterior": """# Posteriors
 
@@ -118,30 +117,23 @@ def example(name: str) -> str:
 
 
 def comparison(name: str) -> str:
-    """Rows of the comparison on digits whose outermost name this is; empty where it did not run."""
-    rows = [row for text in methods.METHODS if re.split(r"\W", text)[0] == name for row in rows_of(text)]
-    head = ["| on digits | posterior | b | AUBC - random |", "|---|---|---:|---:|"]
+    """Rows of the atlas on digits whose outermost name this is; empty where it did not run."""
+    rows = [row for text in ACQUISITIONS if re.split(r"\W", text)[0] == name for row in rows_of(text)]
+    head = ["| on digits | posterior | budget | AUBC - random |", "|---|---|---|---:|"]
     return "\n".join([*head, *rows, ""]) if rows else ""
 
 
 def rows_of(text: str) -> list[str]:
-    """A row for each posterior and batch size."""
-    options, rows = methods.Options(), []
-    for posterior in options.posteriors:
-        for batch_size in options.batch_sizes:
-            gap = differences(posterior, batch_size).get(text)
-            if gap is not None:
-                rows.append(f"| `{text}` | `{posterior}` | {batch_size} | {gap} |")
-    return rows
+    """A row for each posterior and regime."""
+    found = [(p, r, differences(p, r).get(text)) for p in POSTERIORS for r in REGIMES]
+    return [f"| `{text}` | `{posterior}` | {regime} | {gap} |" for posterior, regime, gap in found if gap]
 
 
 @functools.cache
-def differences(posterior: str, batch_size: int) -> dict[str, str]:
+def differences(posterior: str, regime: str) -> dict[str, str]:
     """By method, the AUBC minus random's in percentage points, with its interval."""
-    options = methods.Options()
-    files = [methods.file_of(options, posterior, batch_size, text) for text in methods.METHODS]
-    if not files[0].exists():
+    rounds = rounds_of(RESULTS, "digits", regime, posterior)
+    if rounds is None or rounds["method"].nunique() < 2:
         return {}
-    rounds = pd.concat([store.read_table(path) for path in files if path.exists()], ignore_index=True)
-    gaps = results.paired_difference(rounds, "random", "aubc")
+    gaps = results.paired_difference(rounds, BASELINE, "aubc")
     return {row.method: results.points(row.mean, row.low, row.high) for row in gaps.itertuples()}

@@ -1,0 +1,106 @@
+"""What is compared: data sets, regimes, posteriors and acquisitions, all as expressions."""
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.atlas.encoders import encoded
+from experiments.experiment import Experiment, changed
+
+RESULTS = Path(__file__).parent.parent / "results" / "atlas"
+
+
+class Source(NamedTuple):
+    """A data set: an expression, or an encoder whose vectors are the rows; its classes, and settings of its own."""
+
+    data: str
+    classes: int = 10
+    encoder: str | None = None
+    settings: dict[str, Any] = {}  # noqa: RUF012  (never mutated)
+
+
+SOURCES = {
+    "digits": Source("digits"),
+    "digits_repeated": Source("repeated(digits, 3)"),
+    "digits_long_tail": Source("imbalanced(digits, 0.1, (0, 1, 2, 3, 4))"),
+    "digits_noisy": Source("noisy_labels(digits, 0.2)"),
+    "mnist": Source("mnist", encoder="rotations", settings={"pool_subset": 1000}),
+    "fashion_mnist": Source("fashion_mnist", encoder="rotations", settings={"pool_subset": 1000}),
+    "cifar10": Source("cifar10", encoder="rotations", settings={"pool_subset": 1000}),
+    "trec": Source("trec", classes=6, encoder="latent_semantics", settings={"pool_subset": 1000}),
+}
+
+
+class Regime(NamedTuple):
+    """A budget, in multiples of the number of classes."""
+
+    initial: int
+    batch: int
+    labels: int
+
+
+REGIMES = {"low": Regime(1, 1, 10), "middle": Regime(2, 1, 22), "large": Regime(2, 4, 22)}
+POSTERIORS = ("mc_dropout", "ensemble(point, 5)")
+BASELINE = "random"
+ACQUISITIONS = (
+    *(BASELINE, "entropy", "least_confidence", "margin", "mean_std", "variation_ratio", "vote_entropy", "bald"),
+    *("stochastic_top_k(bald)", "batchbald(1000)", "acs_fw", "epig(200)", "eer(200)", "emoc(200)", "core_mse(200)"),
+    *("egl", "gradient_norm", "badge", "kernel_kmeans_plus_plus", "lcmd", "max_det", "farthest_first('gradients')"),
+    *("core_set", "k_dpp", "k_means", "weighted_k_means", "clue", "cluster_margin", "typiclust", "prob_cover"),
+    *("max_herding", "u_herding(entropy)", "suggestive(entropy, 200)", "information_density(entropy)"),
+    *("falcun", "cdal", "mclu", "mclu_ecbd", "k_medoids", "robust_core_set(0.01)", "graph_density", "dal"),
+    *("mutual_information", "prefilter(entropy, 300, bait)", "kernel_bait", "kernel_frank_wolfe"),
+    *("drop_query", "pre_clustering", "wmocu(200)", "deepfool", "angle_diversity(entropy)"),
+    *("borda(entropy, bald)", "mixture(bald, random, shares=(0.8, 0.2))", "switch(60, typiclust, badge)"),
+    *("per_class_quota(bald)", "prefilter(entropy, 200, badge)"),
+)
+SAME = {"core_log(200)": "epig(200)", "mean_kl": "bald"}
+"""Arms that must coincide with others, run on the first data set alone."""
+LEVEL = "subset(random, 500)"
+"""Random by other numbers: it must be level with random."""
+
+
+class Arm(NamedTuple):
+    """One campaign over all seeds."""
+
+    data: str
+    regime: str
+    posterior: str
+    acquisition: str
+
+    @property
+    def name(self) -> str:
+        """What `--only` looks at."""
+        return "/".join(self)
+
+
+def arms(only: Sequence[str] = ("*",)) -> list[Arm]:
+    """All arms whose names match one of the patterns; ValueError for a pattern that matches none."""
+    first = Arm(next(iter(SOURCES)), "middle", POSTERIORS[0], "")
+    found = [Arm(d, r, p, a) for d in SOURCES for r in REGIMES for p in POSTERIORS for a in ACQUISITIONS]
+    found += [first._replace(acquisition=a) for a in (*SAME, LEVEL)]
+    for pattern in only:
+        if not any(fnmatch.fnmatchcase(arm.name, pattern) for arm in found):
+            raise ValueError(f"only={pattern!r} matches no arm: expected names such as {found[0].name}, with * for any")
+    return [arm for arm in found if any(fnmatch.fnmatchcase(arm.name, pattern) for pattern in only)]
+
+
+def experiment_of(arm: Arm, seeds: int) -> Experiment:
+    """The campaign of an arm; it encodes the rows where that has not been done yet."""
+    source, regime = SOURCES[arm.data], REGIMES[arm.regime]
+    data = source.data if source.encoder is None else f"features({encoded(source.data, source.encoder)!r})"
+    sizes = {
+        "initial_labels": regime.initial * source.classes,
+        "batch_size": regime.batch * source.classes,
+        "max_labels": regime.labels * source.classes,
+    }
+    texts = {"data": data, "posterior": arm.posterior, "acquisition": arm.acquisition}
+    return changed(Experiment(), seeds=seeds, **sizes, **texts, **source.settings)
+
+
+def file_of(arm: Arm, results: Path = RESULTS) -> Path:
+    """Where the curves of an arm are kept."""
+    safe = [re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_") for text in (arm.posterior, arm.acquisition)]
+    return results / arm.data / arm.regime / safe[0] / f"{safe[1]}.csv"

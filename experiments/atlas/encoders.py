@@ -1,0 +1,119 @@
+"""Fixed inputs: vectors of images and texts, made once without any label, and kept.
+
+rotations: a small CNN learns by how many quarter turns an image was turned (Gidaris et al. 2018), on 20 000 images of
+the pool; the 128 features before its last layer are the vectors of all rows.
+latent_semantics: TF-IDF of words and pairs of words in the pool's texts, and its first 128 singular vectors.
+"""
+
+import hashlib
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from al_jax import vocabulary
+from al_jax.likelihood import categorical
+from al_jax.models import BatchBALDCNN
+from al_jax.models.forward import forward_rows
+from al_jax.pool import stream
+from al_jax.posteriors import point
+from al_jax.training import Training, adam
+from al_jax.types import Data, Labelled
+
+IMAGES, STEPS, WIDTH = 20_000, 4_000, 128
+TEXTS = {"trec": ("text", "label-coarse")}
+"""Of the text sets of TFDS that do not say so themselves: which field is the text, and which the label."""
+POOL, TEST = 10_000, 5_000
+"""Rows that are kept, at most."""
+
+
+def encoded(data: str, encoder: str) -> str:
+    """The .npz file with the vectors, as `data.features` reads it; it is made where it is not there yet.
+
+    It lies in $AL_JAX_CACHE/atlas (~/.cache/al_jax/atlas when unset), and its name has a hash of this recipe.
+    """
+    make = ENCODERS[encoder]
+    recipe = hashlib.sha256("".join(inspect.getsource(part) for part in (make, turned, kept)).encode()).hexdigest()[:8]
+    root = Path(os.environ.get("AL_JAX_CACHE") or "~/.cache/al_jax").expanduser() / "atlas"
+    path = root / f"{data}_{encoder}_{recipe}.npz"
+    if not path.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, **make(data))  # type: ignore[arg-type]  # the names of arrays, not its options
+        partial.replace(path)
+    return str(path)
+
+
+def turned(images: jax.Array, quarters: jax.Array) -> jax.Array:
+    """Square images [n, h, h, c], each turned by its number of quarter turns."""
+    return jax.vmap(lambda image, k: jax.lax.switch(k, [lambda x, k=k: jnp.rot90(x, k) for k in range(4)], image))(
+        images, quarters
+    )
+
+
+def kept(inputs: np.ndarray, labels: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random rows, always the same ones."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(labels))[:size])
+    return inputs[rows], labels[rows]
+
+
+def rotations(data: str) -> dict[str, np.ndarray]:
+    """Vectors of an image set by a network that never saw a label of it."""
+    found = vocabulary.dataset(data)
+    images, _ = kept(np.asarray(found.inputs), found.labels, IMAGES)
+    quarters = np.random.default_rng(1).integers(4, size=len(images))
+    rows = jax.jit(turned)(jnp.asarray(images), jnp.asarray(quarters))
+    size = len(images)
+    known = Labelled(rows, jnp.asarray(quarters), jnp.ones(size), jnp.arange(size), jnp.asarray(size))
+    network = BatchBALDCNN(4, mean=float(images.mean()), std=float(images.std()))
+    posterior = point(network, categorical(), Training(adam(1e-3), steps=STEPS, minibatch_size=64))
+    start = posterior.init(jax.random.key(0), known.inputs)
+    params, _ = jax.jit(posterior.fit)(jax.random.key(1), start, Data(known))
+
+    @jax.jit
+    def vectors(x: jax.Array) -> jax.Array:
+        return stream(lambda c, _: forward_rows(network, params, c).features, x, jnp.arange(len(x)), 128)
+
+    pool, test = kept(np.asarray(found.inputs), found.labels, POOL), kept(found.test_inputs, found.test_labels, TEST)
+    return {
+        "inputs": np.asarray(vectors(jnp.asarray(pool[0]))),
+        "labels": pool[1],
+        "test_inputs": np.asarray(vectors(jnp.asarray(test[0]))),
+        "test_labels": test[1],
+    }
+
+
+def latent_semantics(data: str) -> dict[str, np.ndarray]:
+    """Vectors of a text set of TFDS."""
+    import tensorflow_datasets as tfds
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    text, label = TEXTS[data]
+    builder = tfds.builder(data)
+
+    def rows(split: str) -> tuple[list[str], np.ndarray]:
+        source = builder.as_data_source(split=split)
+        found = source.__getitems__(range(len(source)))
+        return [row[text].decode() for row in found], np.array([row[label] for row in found])
+
+    (texts, labels), (test_texts, test_labels) = rows("train"), rows("test")
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    counted = words.fit_transform(texts)
+    svd = TruncatedSVD(WIDTH, random_state=0).fit(counted)
+    return {
+        "inputs": svd.transform(counted),
+        "labels": labels,
+        "test_inputs": svd.transform(words.transform(test_texts)),
+        "test_labels": test_labels,
+    }
+
+
+ENCODERS: dict[str, Callable[[str], dict[str, np.ndarray]]] = {
+    "rotations": rotations,
+    "latent_semantics": latent_semantics,
+}

@@ -1,0 +1,135 @@
+"""The page: what one should use, the tables, and whether the arms that must agree do."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from al_jax import across, results
+from experiments.atlas.arms import ACQUISITIONS, BASELINE, LEVEL, POSTERIORS, REGIMES, SAME, SOURCES, Arm
+from experiments.atlas.run import kept
+from experiments.atlas.text import INTRODUCTION, LOSERS
+
+
+def page(folder: Path) -> str:
+    """All of it, from the curves that are kept."""
+    parts = [INTRODUCTION, *_overall(folder), LOSERS, *_sanity(folder)]
+    for data in SOURCES:
+        parts += [
+            text for regime in REGIMES for posterior in POSTERIORS if (text := of_set(folder, data, regime, posterior))
+        ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def rounds_of(folder: Path, data: str, regime: str, posterior: str) -> pd.DataFrame | None:
+    """The curves of all acquisitions there, the baseline first; None without it."""
+    tables = [kept(Arm(data, regime, posterior, acquisition), folder) for acquisition in ACQUISITIONS]
+    return None if tables[0] is None else pd.concat([t for t in tables if t is not None], ignore_index=True)
+
+
+def groups(folder: Path) -> Iterator[tuple[str, str, dict[str, pd.DataFrame]]]:
+    """Regime, posterior and the curves of every data set that has some."""
+    for regime in REGIMES:
+        for posterior in POSTERIORS:
+            found = {data: rounds_of(folder, data, regime, posterior) for data in SOURCES}
+            there = {data: rounds for data, rounds in found.items() if rounds is not None}
+            if there:
+                yield regime, posterior, there
+
+
+def _overall(folder: Path) -> Iterator[str]:
+    """A table a regime and posterior over all its data sets."""
+    yield "## Over all data sets\n"
+    for regime, posterior, there in groups(folder):
+        found, seeds, sets = across.scores(there)
+        if len(found) < 2 or len(seeds) < 2:
+            continue
+        yield of_group(regime, posterior, found, len(seeds), sets)
+
+
+def of_group(regime: str, posterior: str, found: across.Scores, seeds: int, sets: list[str]) -> str:
+    """The table of methods over data sets, best first, and what its intervals allow to say."""
+    gains = across.gains(found, BASELINE)
+
+    def middle(scores: across.Scores) -> dict[str, float]:
+        return {method: across.interquartile_mean(values) for method, values in scores.items()}
+
+    several = len(sets) > 1
+    told = across.bootstrap(gains, middle, tasks=several).set_index("method")
+    ranks = across.bootstrap(found, across.average_ranks, tasks=several).set_index("method")
+    wins = across.beats(found).loc[:, BASELINE]
+    losses = across.beats(found).loc[BASELINE]
+    ordered = told.sort_values("value", ascending=False)
+    best = ordered.iloc[0]
+    near = [method for method, row in ordered.iterrows() if row.high >= best.low][:8]
+    below = [method for method, row in ordered.iterrows() if row.high < 0]
+    lines = [
+        f"### {regime} budget, {posterior}\n",
+        f"{seeds} seeds of {len(sets)} data set{'s' * several}: {', '.join(sets)}. "
+        f"The intervals of these reach the best one's: {', '.join(f'`{m}`' for m in near)}."
+        + (f" Below random as a whole: {', '.join(f'`{m}`' for m in below)}." if below else " None is below random.")
+        + "\n",
+        "| method | AUBC - random (IQM) | average rank | P(better than random) | sets won, lost |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for method, row in ordered.iterrows():
+        rank = ranks.loc[method]
+        lines.append(
+            f"| `{method}` | {results.points(row.value, row.low, row.high)} "
+            f"| {rank.value:.1f} [{rank.low:.1f}, {rank.high:.1f}] "
+            f"| {across.improvement(found[method], found[BASELINE]):.2f} | {wins[method]}, {losses[method]} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def of_set(folder: Path, data: str, regime: str, posterior: str) -> str:
+    """A table of one data set; empty where there is no baseline."""
+    rounds = rounds_of(folder, data, regime, posterior)
+    if rounds is None:
+        return ""
+    summary = results.summary(rounds).set_index("method")
+    size = REGIMES[regime].batch * SOURCES[data].classes
+    lines = [
+        f"## {data}, {regime} budget, {posterior}\n",
+        f"{int(summary['seeds'].max())} seeds, b = {size}.\n",
+        "| method | AUBC | accuracy half way | at the end | AUBC - random | AUBC - BALD | s a seed |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    if len(summary) < 2:
+        return ""
+    budgets = sorted(rounds["num_labelled"].unique())
+    half = rounds[rounds["num_labelled"] == budgets[len(budgets) // 2]].groupby("method")["accuracy"].mean()
+    to_bald = None
+    if "bald" in summary.index:
+        to_bald = results.paired_difference(rounds, "bald", "aubc").set_index("method")
+    seconds = rounds.drop_duplicates(["method", "round"]).groupby("method")["seconds"].sum() / summary["seeds"]
+    for method, row in summary.sort_values("aubc", ascending=False).iterrows():
+        against = to_bald.loc[method] if to_bald is not None and method in to_bald.index else None
+        gap = results.points(row.aubc_difference, row.aubc_difference_low, row.aubc_difference_high)
+        columns = (
+            f"`{method}`",
+            f"{100 * row.aubc:.1f}",
+            f"{100 * half[method]:.1f}",
+            f"{100 * row.final_accuracy:.1f}",
+            gap,
+            "" if against is None else results.points(against["mean"], against.low, against.high),
+            f"{seconds[method]:.2f}",
+        )
+        lines.append(f"| {' | '.join(columns)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _sanity(folder: Path) -> Iterator[str]:
+    """Arms that must coincide, and random against random."""
+    yield "## Sanity\n"
+    first = Arm(next(iter(SOURCES)), "middle", POSTERIORS[0], "")
+    for acquisition, same in SAME.items():
+        one, other = (kept(first._replace(acquisition=a), folder) for a in (acquisition, same))
+        if one is not None and other is not None:
+            equal = one.drop(columns=["method", "seconds"]).equals(other.drop(columns=["method", "seconds"]))
+            yield f"- `{acquisition}` and `{same}`: {'the same curves' if equal else 'NOT the same curves'}."
+    one, other = (kept(first._replace(acquisition=a), folder) for a in (LEVEL, BASELINE))
+    if one is not None and other is not None:
+        (gap,) = results.paired_difference(pd.concat([other, one]), BASELINE, "aubc").itertuples()
+        yield f"- Random by other numbers against random: {results.points(gap.mean, gap.low, gap.high)}."
+    yield ""

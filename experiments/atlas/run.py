@@ -1,0 +1,105 @@
+"""Runs arms one after the other, each into a small file of its own: killed at any moment, it goes on."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from al_jax import campaign
+from al_jax.campaign import store
+from experiments import runner
+from experiments.atlas.arms import Arm, experiment_of, file_of
+from experiments.runner import console
+
+COLUMNS = ["method", "seed", "round", "num_labelled", "accuracy", "nll", "seconds"]
+
+
+def curves(arm: Arm, seeds: int) -> pd.DataFrame:
+    """Run an arm: a row a seed and round."""
+    experiment = experiment_of(arm, seeds)
+    built = runner.build(experiment)
+    done = campaign.run(built.posterior, built.acquisition, built.dataset, experiment.settings, method=arm.acquisition)
+    return done.rounds[COLUMNS].round({"accuracy": 4, "nll": 4, "seconds": 2})
+
+
+def kept(arm: Arm, results: Path) -> pd.DataFrame | None:
+    """The curves of an arm, where there are any."""
+    path = file_of(arm, results)
+    return store.read_table(path) if path.exists() else None
+
+
+def missing(arms: Sequence[Arm], seeds: int, results: Path) -> list[Arm]:
+    """The arms that have no curves, or fewer seeds."""
+    return [arm for arm in arms if (table := kept(arm, results)) is None or table["seed"].nunique() < seeds]
+
+
+def share(arms: Sequence[Arm], shard: str) -> list[Arm]:
+    """Every n-th arm from the i-th on, for a shard "i/n"; ValueError unless 0 <= i < n."""
+    index, _, count = shard.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise ValueError(f"shard={shard!r}: expected i/n with 0 <= i < n, such as 0/4")
+    return list(arms[int(index) :: int(count)])
+
+
+def run(arms: Sequence[Arm], seeds: int, results: Path, hours: float | None) -> None:
+    """Run arms and keep their curves; none is begun after so many `hours`."""
+    began = time.monotonic()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=len(arms))
+        for arm in arms:
+            if hours is not None and time.monotonic() - began > 3600 * hours:
+                console.print(f"{hours} hours are over: the same command goes on", highlight=False)
+                return
+            bar.update(task, description=arm.name)
+            path = file_of(arm, results)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store.write_table(path, curves(arm, seeds))
+            bar.advance(task)
+
+
+def expected_hours(arms: Sequence[Arm], seeds: int, results: Path) -> pd.DataFrame:
+    """Hours that arms will take, by data set, regime and posterior: what the kept arms of the group took on average.
+
+    Compilation is not in it. NaN where nothing of a group is kept.
+    """
+    rows = []
+    groups = pd.DataFrame([arm._asdict() for arm in arms]).groupby(["data", "regime", "posterior"], sort=False)
+    for (data, regime, posterior), group in groups:
+        folder = file_of(Arm(data, regime, posterior, "any"), results).parent
+        known = map(store.read_table, sorted(folder.glob("*.csv")))
+        seconds = [table.drop_duplicates("round")["seconds"].sum() / table["seed"].nunique() for table in known]
+        each = float(np.mean(seconds)) if seconds else float("nan")
+        rows.append((data, regime, posterior, len(group), each, each * seeds * len(group) / 3600))
+    return pd.DataFrame(rows, columns=["data", "regime", "posterior", "arms", "seconds a seed", "hours"])
+
+
+def differences(arm: Arm, seeds: int, results: Path, again: Callable[[Arm, int], pd.DataFrame] = curves) -> str | None:
+    """What differs between the kept curves and those that the arm gives now for its first seeds; None: nothing.
+
+    Seconds may differ. ValueError when nothing is kept.
+    """
+    before = kept(arm, results)
+    if before is None:
+        raise ValueError(f"{arm.name} has no kept curves to compare with: expected an arm that was run")
+    now = again(arm, seeds)
+    before = before[before["seed"].isin(now["seed"])].reset_index(drop=True)
+    columns = [column for column in COLUMNS if column != "seconds"]
+    if len(before) != len(now):
+        return f"{len(before)} rounds are kept, {len(now)} came out"
+    for column in columns:
+        wrong = np.flatnonzero((before[column] != now[column]).to_numpy())
+        if len(wrong):
+            row = now.iloc[wrong[0]]
+            where = f"seed {row['seed']}, round {row['round']}"
+            return f"{column} of {where} is {row[column]}, was {before[column].iloc[wrong[0]]}"
+    return None

@@ -1,0 +1,42 @@
+"""The words of the page that do not come from the results."""
+
+INTRODUCTION = """# The atlas
+
+Every acquisition in one experiment: the same initial rows, networks and minibatches for all methods of a seed, 20
+seeds, intervals everywhere. Written by `python -m experiments.atlas --page docs/atlas.md` from the curves under
+`experiments/results/atlas/`.
+
+| | |
+|---|---|
+| network | an MLP of two hidden layers of 128, dropout 0.5 |
+| training | Adam, learning rate 0.001, 300 steps a round from fresh parameters; the same everywhere, not tuned |
+| digits | 1 297 images of 8 x 8 pixels |
+| digits, changed | three times with noise; five classes at a tenth (long tail); 20 % wrong labels (noisy) |
+| MNIST, Fashion-MNIST, CIFAR-10 | vectors of a CNN that learned rotations, without a label; 10 000 rows |
+| trec | latent semantics of 5 452 questions: TF-IDF and 128 singular vectors |
+| offered each round | all rows of digits; of the others 1 000 random ones |
+| low budget | from 1 label a class to 10, one a class acquired each round |
+| middle budget | from 2 labels a class to 22, one a class each round |
+| large batches | from 2 labels a class to 22, four a class each round |
+
+Features are those of the network as each round trains it. The papers of TypiClust, ProbCover and MaxHerding use
+self-supervised features. Differences are percentage points of the area under the learning curve (AUBC), paired by seed.
+IQM is the interquartile mean over seeds and data sets, its interval the stratified bootstrap over both (Agarwal et al.
+2021); with one data set over seeds alone. Ranks are 1 for the best. "Sets won, lost" counts data sets on which a paired
+t-test says so. Seconds are of several machines and loads.
+"""
+
+LOSERS = """## What loses to random on digits, and why
+
+- **The best rows by one score, in large batches.** The 40 most uncertain rows resemble each other. In batches of 10 the
+  same scores win. `stochastic_top_k`, `prefilter(score, m, ...)` and the methods that spread a batch mend this.
+- **`egl`, `gradient_norm`, `epig`, `eer`, `core_mse` under MC dropout.** Under the ensemble all of them win at b = 10.
+  At a dropout rate of 0.5 the mean prediction is far from certain on most rows. The gradient of the entropy is 0 where
+  the prediction is uniform, so `gradient_norm` avoids the most uncertain rows. `egl` multiplies by the length of the
+  features, which is short where the entropy is high (rank correlation -0.5): its picks are at the 85th percentile of
+  entropy. 500 posterior samples instead of 50 change nothing for `epig` (+0.6), `eer` (-0.8) and `core_mse` (-0.2).
+- **`k_means` and `k_medoids` at b = 10.** They look at the pool alone. It hardly changes, so that ten centres are much
+  the same in every round. With 40 centres they win.
+- **`graph_density`.** One bandwidth holds for all classes, so the tightest ones are the densest: of 200 picks 78 to 110
+  are zeros. Its paper (Ebert et al. 2012) uses it as one of several criteria, beside uncertainty.
+"""

@@ -1,0 +1,144 @@
+"""The atlas: arms are kept one by one, shards are parts of one whole, and the page is made of what there is."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from al_jax import vocabulary
+from experiments.atlas import run as of_run
+from experiments.atlas.__main__ import main
+from experiments.atlas.arms import (
+    ACQUISITIONS,
+    BASELINE,
+    LEVEL,
+    POSTERIORS,
+    REGIMES,
+    RESULTS,
+    SAME,
+    Arm,
+    Regime,
+    arms,
+    experiment_of,
+    file_of,
+)
+from experiments.atlas.page import of_set, page
+from experiments.atlas.run import differences, kept, missing, share
+
+SEEDS = 2
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setitem(REGIMES, "low", Regime(1, 1, 3))
+
+
+def atlas(monkeypatch, *options: str) -> None:
+    monkeypatch.setattr("sys.argv", ["atlas", *options])
+    main()
+
+
+@pytest.mark.parametrize("text", [*ACQUISITIONS, *SAME, LEVEL])
+def test_every_acquisition_is_an_expression(text):
+    assert vocabulary.expression("acquisition", text).text
+
+
+def test_every_public_method_that_needs_no_other_labels_is_in_it():
+    """Combinators appear around others; these are left to their own pages."""
+    named = set(re.findall(r"\w+", " ".join((*ACQUISITIONS, *SAME, LEVEL))))
+    missed = set(vocabulary.names("acquisition")) - named
+    of_other_labels = {"aggregate", "multi_label", "variance", "gaussian_bald", "gaussian_information_gain"}
+    of_regression = {"variance_reduction"}
+    assert missed == of_other_labels | of_regression | {"top_k", "sum_of"} | {"mocu"}, "mocu is eer, the same object"
+
+
+def test_names_are_safe_files_of_their_own_and_shards_are_a_partition():
+    every = arms()
+    files = {file_of(arm) for arm in every}
+    assert len(files) == len(every) == len(set(every))
+    assert all(path.name.replace("_", "").replace(".", "").isalnum() for path in files)
+    parts = [share(every, f"{i}/3") for i in range(3)]
+    assert sorted(arm for part in parts for arm in part) == sorted(every)
+    assert share(every, "0/1") == every
+    for wrong in ("3/3", "1", "a/b", "-1/2"):
+        with pytest.raises(ValueError, match=r"shard=.*expected i/n"):
+            share(every, wrong)
+    with pytest.raises(ValueError, match=r"only='dogs/\*' matches no arm"):
+        arms(["dogs/*"])
+
+
+def test_the_budget_is_in_labels_a_class():
+    settings = experiment_of(Arm("digits", "middle", "mc_dropout", "bald"), 20).settings
+    assert (settings.initial_labels, settings.batch_size, settings.max_labels, settings.seeds) == (20, 10, 220, 20)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("atlas")
+
+
+def test_shards_run_what_is_missing_and_nothing_twice(folder, monkeypatch):
+    only = ["--only", "digits/low/mc_dropout/random", "digits/low/mc_dropout/margin", "digits/low/mc_dropout/badge"]
+    common = [*only, "--seeds", str(SEEDS), "--results-dir", str(folder)]
+    for shard in ("0/2", "1/2"):
+        atlas(monkeypatch, *common, "--shard", shard)
+    chosen = arms([name for name in only[1:]])
+    assert [len(kept(arm, folder)) for arm in chosen] == [SEEDS * 3] * 3
+    assert missing(chosen, SEEDS, folder) == []
+    assert missing(chosen, SEEDS + 1, folder) == chosen, "more seeds are asked for"
+    monkeypatch.setattr(of_run, "curves", lambda *_: pytest.fail("an arm that is there was run again"))
+    atlas(monkeypatch, *common)
+
+
+def test_a_run_stops_between_arms_when_its_hours_are_over(folder, monkeypatch, capsys):
+    monkeypatch.setattr(of_run, "curves", lambda *_: pytest.fail("an arm was begun"))
+    only = ["--only", "digits/low/mc_dropout/entropy", "--seeds", str(SEEDS), "--results-dir", str(folder)]
+    atlas(monkeypatch, *only, "--budget-hours", "0")
+    assert "0.0 hours are over" in capsys.readouterr().out
+    atlas(monkeypatch, *only, "--dry-run")
+    assert "1 of 1 arms are missing" in capsys.readouterr().out
+
+
+def test_kept_curves_come_out_again_bit_for_bit_and_a_changed_one_is_found(folder, monkeypatch, capsys):
+    only = ["--only", "digits/low/mc_dropout/badge", "--seeds", "1", "--results-dir", str(folder)]
+    atlas(monkeypatch, *only, "--verify")
+    assert "digits/low/mc_dropout/badge: the same" in capsys.readouterr().out
+    arm = Arm("digits", "low", "mc_dropout", "badge")
+    now = kept(arm, folder)
+    changed = now.assign(accuracy=np.where(now.index == 1, 0.5, now.accuracy))
+    told = differences(arm, SEEDS, folder, lambda *_: changed)
+    assert told == f"accuracy of seed 0, round 1 is 0.5, was {now.accuracy[1]}"
+    with pytest.raises(ValueError, match="has no kept curves"):
+        differences(arm._replace(acquisition="bald"), 1, folder)
+
+
+def test_the_page_has_what_there_is(folder):
+    text = page(folder)
+    random, margin = (kept(Arm("digits", "low", "mc_dropout", a), folder) for a in (BASELINE, "margin"))
+    means = [
+        table.groupby("seed").accuracy.apply(lambda a: (a.iloc[0] / 2 + a.iloc[1] + a.iloc[2] / 2) / 2)
+        for table in (margin, random)
+    ]
+    gain = 100 * (means[0] - means[1]).mean()
+    line = next(line for line in of_set(folder, "digits", "low", "mc_dropout").splitlines() if "`margin`" in line)
+    assert float(line.split("|")[5].split("[")[0]) == pytest.approx(gain, abs=0.06)
+    for part in ("### low budget, mc_dropout", "2 seeds of 1 data set: digits.", "## digits, low budget, mc_dropout"):
+        assert part in text
+    assert "large budget" not in text, "nothing of it was run"
+
+
+def test_the_committed_page_is_of_the_committed_curves():
+    committed = (RESULTS.parent.parent.parent / "docs" / "atlas.md").read_text()
+    assert page(RESULTS) == committed, "run python -m experiments.atlas --page docs/atlas.md"
+
+
+def test_curves_of_the_committed_atlas_are_whole():
+    for posterior in POSTERIORS:
+        folder = "mc_dropout" if posterior == "mc_dropout" else "ensemble_point_5"
+        for path in sorted((RESULTS / "digits" / "middle" / folder).glob("*.csv")):
+            table = pd.read_csv(path)
+            assert table.groupby("seed").num_labelled.apply(list).map(tuple).nunique() == 1, path
+            assert table.seed.nunique() == 20, path
+            assert table.num_labelled.min() == 20
+            assert table.num_labelled.max() == 220

@@ -17,7 +17,7 @@ import tyro
 
 from experiments import runner
 from experiments.atlas.arms import RESULTS, arms
-from experiments.atlas.page import page
+from experiments.atlas.page import draw, page
 from experiments.atlas.run import differences, expected_hours, missing, run, share
 from experiments.runner import console
 
@@ -41,7 +41,7 @@ class Options:
     results_dir: Path = RESULTS
     """One CSV file an arm."""
     page: Path | None = None
-    """Write the page there and run nothing."""
+    """Write the page there, and its pictures into a folder beside it; run nothing."""
 
 
 def main() -> None:
@@ -49,6 +49,7 @@ def main() -> None:
     options = runner.expanded(tyro.cli(Options, prog="python -m experiments.atlas", description=__doc__))
     if options.page is not None:
         options.page.write_text(page(options.results_dir))
+        draw(options.results_dir, options.page.parent / options.page.stem)
         return
     if options.seeds < 1:
         raise ValueError(f"seeds={options.seeds}: expected at least 1")

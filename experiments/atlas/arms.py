@@ -29,6 +29,7 @@ SOURCES = {
     "mnist": Source("mnist", encoder="rotations", settings={"pool_subset": 1000}),
     "fashion_mnist": Source("fashion_mnist", encoder="rotations", settings={"pool_subset": 1000}),
     "cifar10": Source("cifar10", encoder="rotations", settings={"pool_subset": 1000}),
+    "cmaterdb_bangla": Source("tfds('cmaterdb/bangla')", encoder="rotations", settings={"pool_subset": 1000}),
     "trec": Source("trec", classes=6, encoder="latent_semantics", settings={"pool_subset": 1000}),
 }
 

@@ -10,6 +10,7 @@ latent_semantics: TF-IDF of words and pairs of words in the pool's texts, and it
 import hashlib
 import inspect
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def encoded(data: str, encoder: str) -> str:
         "".join(inspect.getsource(part) for part in (make, Turns, turned, kept)).encode()
     ).hexdigest()[:8]
     root = Path(os.environ.get("AL_JAX_CACHE") or "~/.cache/al_jax").expanduser() / "atlas"
-    path = root / f"{data}_{encoder}_{recipe}.npz"
+    path = root / f"{re.sub(r'[^a-z0-9]+', '_', data).strip('_')}_{encoder}_{recipe}.npz"
     if not path.exists():
         root.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npz")

@@ -1,5 +1,6 @@
 """The page: what one should use, the tables, and whether the arms that must agree do."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,8 +8,28 @@ import pandas as pd
 
 from al_jax import across, results
 from experiments.atlas.arms import ACQUISITIONS, BASELINE, LEVEL, POSTERIORS, REGIMES, SAME, SOURCES, Arm
+from experiments.atlas.figures import curves, matrix
 from experiments.atlas.run import kept
 from experiments.atlas.text import INTRODUCTION, LOSERS
+
+
+def name_of(*parts: str) -> str:
+    """A file name for a picture of the page."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", "_".join(parts)).strip("_")
+
+
+def draw(folder: Path, pictures: Path) -> None:
+    """The pictures that `page` names, into a folder beside it."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    for regime, posterior, there in groups(folder):
+        found, seeds, _ = across.scores(there)
+        if len(found) < 2 or len(seeds) < 2:
+            continue
+        matrix(found, f"{regime} budget, {posterior}", pictures / f"{name_of(regime, posterior)}.png")
+        for data, rounds in there.items():
+            if rounds["method"].nunique() > 1:
+                title = f"{data}, {regime} budget, {posterior}"
+                curves(rounds, title, pictures / f"{name_of(data, regime, posterior)}.png")
 
 
 def page(folder: Path) -> str:
@@ -79,6 +100,7 @@ def of_group(regime: str, posterior: str, found: across.Scores, seeds: int, sets
             f"| {rank.value:.1f} [{rank.low:.1f}, {rank.high:.1f}] "
             f"| {across.improvement(found[method], found[BASELINE]):.2f} | {wins[method]}, {losses[method]} |"
         )
+    lines.append(f"\n![Who beats whom, {regime} budget, {posterior}](atlas/{name_of(regime, posterior)}.png)")
     return "\n".join(lines) + "\n"
 
 
@@ -88,17 +110,19 @@ def of_set(folder: Path, data: str, regime: str, posterior: str) -> str:
     if rounds is None:
         return ""
     summary = results.summary(rounds).set_index("method")
+    budgets = sorted(rounds["num_labelled"].unique())
+    at = [int(budgets[round(part * (len(budgets) - 1))]) for part in (0.25, 0.5, 1.0)]
     size = REGIMES[regime].batch * SOURCES[data].classes
     lines = [
         f"## {data}, {regime} budget, {posterior}\n",
         f"{int(summary['seeds'].max())} seeds, b = {size}.\n",
-        "| method | AUBC | accuracy half way | at the end | AUBC - random | AUBC - BALD | s a seed |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        f"![Learning curves](atlas/{name_of(data, regime, posterior)}.png)\n",
+        f"| method | AUBC | accuracy at {at[0]} | at {at[1]} | at {at[2]} | AUBC - random | AUBC - BALD | s a seed |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     if len(summary) < 2:
         return ""
-    budgets = sorted(rounds["num_labelled"].unique())
-    half = rounds[rounds["num_labelled"] == budgets[len(budgets) // 2]].groupby("method")["accuracy"].mean()
+    accuracy = rounds.groupby(["method", "num_labelled"])["accuracy"].mean()
     to_bald = None
     if "bald" in summary.index:
         to_bald = results.paired_difference(rounds, "bald", "aubc").set_index("method")
@@ -109,8 +133,7 @@ def of_set(folder: Path, data: str, regime: str, posterior: str) -> str:
         columns = (
             f"`{method}`",
             f"{100 * row.aubc:.1f}",
-            f"{100 * half[method]:.1f}",
-            f"{100 * row.final_accuracy:.1f}",
+            *(f"{100 * accuracy[method, labels]:.1f}" for labels in at),
             gap,
             "" if against is None else results.points(against["mean"], against.low, against.high),
             f"{seconds[method]:.2f}",

@@ -12,7 +12,7 @@ seeds, intervals everywhere. Written by `python -m experiments.atlas --page docs
 | training | Adam, learning rate 0.001, 300 steps a round from fresh parameters; the same everywhere, not tuned |
 | digits | 1 297 images of 8 x 8 pixels |
 | digits, changed | three times with noise; five classes at a tenth (long tail); 20 % wrong labels (noisy) |
-| MNIST, Fashion-MNIST, CIFAR-10 | 10 000 rows; 128 principal components of a CNN's layer that learned rotations |
+| MNIST, Fashion-MNIST, CIFAR-10, CMATERdb | 128 components of a layer that learned rotations; 10 000 rows at most |
 | trec | latent semantics of 5 452 questions: TF-IDF and 128 singular vectors |
 | offered each round | all rows of digits; of the others 1 000 random ones |
 | low budget | from 1 label a class to 10, one a class acquired each round |

@@ -122,10 +122,19 @@ def test_the_page_has_what_there_is(folder):
     ]
     gain = 100 * (means[0] - means[1]).mean()
     line = next(line for line in of_set(folder, "digits", "low", "mc_dropout").splitlines() if "`margin`" in line)
-    assert float(line.split("|")[5].split("[")[0]) == pytest.approx(gain, abs=0.06)
+    assert float(line.split("|")[6].split("[")[0]) == pytest.approx(gain, abs=0.06)
     for part in ("### low budget, mc_dropout", "2 seeds of 1 data set: digits.", "## digits, low budget, mc_dropout"):
         assert part in text
     assert "large budget" not in text, "nothing of it was run"
+
+
+def test_the_page_has_its_pictures(folder, tmp_path, monkeypatch):
+    atlas(monkeypatch, "--page", str(tmp_path / "atlas.md"), "--results-dir", str(folder))
+    text = (tmp_path / "atlas.md").read_text()
+    assert text == page(folder)
+    shown = set(re.findall(r"\]\((atlas/\w+\.png)\)", text))
+    assert shown == {f"atlas/{path.name}" for path in (tmp_path / "atlas").iterdir()}
+    assert len(shown) == 2
 
 
 def test_the_committed_page_is_of_the_committed_curves():

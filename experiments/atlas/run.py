@@ -9,7 +9,7 @@ import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from al_jax import campaign
-from al_jax.campaign import store
+from al_jax.campaign import Settings, store
 from experiments import runner
 from experiments.atlas.arms import Arm, experiment_of, file_of
 from experiments.runner import console
@@ -91,7 +91,9 @@ def differences(arm: Arm, seeds: int, results: Path, again: Callable[[Arm, int],
     before = kept(arm, results)
     if before is None:
         raise ValueError(f"{arm.name} has no kept curves to compare with: expected an arm that was run")
-    now = again(arm, seeds)
+    # A block of seeds is one program, and another width of it may round otherwise.
+    now = again(arm, max(seeds, Settings().seed_block))
+    now = now[now["seed"].isin(sorted(now["seed"].unique())[:seeds])].reset_index(drop=True)
     before = before[before["seed"].isin(now["seed"])].reset_index(drop=True)
     columns = [column for column in COLUMNS if column != "seconds"]
     if len(before) != len(now):

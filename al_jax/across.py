@@ -38,16 +38,14 @@ def scores(rounds: Mapping[str, pd.DataFrame], metric: str = "accuracy") -> tupl
     return found, seeds, list(tables)
 
 
-def interquartile_mean(values: Float[np.ndarray, "S T"]) -> float:
-    """The mean of the middle half of all values: less noisy than the median, less moved by outliers than the mean."""
-    return float(stats.trim_mean(values, 0.25, axis=None))
+def interquartile_mean(table: Float[np.ndarray, "*m S T"]) -> Float[np.ndarray, "*m"]:
+    """The mean of the middle half of S T values: less noisy than the median, less moved by outliers than the mean."""
+    return stats.trim_mean(table.reshape(*table.shape[:-2], -1), 0.25, axis=-1)
 
 
-def average_ranks(found: Scores) -> dict[str, float]:
-    """1 is the best: ranks within each seed and data set, ties sharing theirs, averaged."""
-    table = np.stack(list(found.values()))  # [methods, S, T]
-    ranks = stats.rankdata(-table, axis=0).mean(axis=(1, 2))
-    return dict(zip(found, ranks.tolist(), strict=True))
+def average_ranks(table: Float[np.ndarray, "m S T"]) -> Float[np.ndarray, " m"]:
+    """1 is the best: ranks of m methods within each seed and data set, ties sharing theirs, averaged."""
+    return stats.rankdata(-table, axis=0).mean(axis=(1, 2))
 
 
 def improvement(better: Float[np.ndarray, "S T"], than: Float[np.ndarray, "S T"]) -> float:
@@ -59,37 +57,31 @@ def improvement(better: Float[np.ndarray, "S T"], than: Float[np.ndarray, "S T"]
 
 def bootstrap(
     found: Scores,
-    statistic: Callable[[Scores], Mapping[str, float]],
+    statistic: Callable[[Float[np.ndarray, "m S T"]], Float[np.ndarray, " m"]],
     *,
     tasks: bool = False,
     repeats: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """A statistic of every method with its stratified bootstrap interval: columns method, value, low, high.
+    """A statistic of every method with its stratified bootstrap interval: value, low, high, by method.
 
-    `statistic(scores) -> {method: number}`. ValueError unless 0 < confidence < 1, and for fewer than 2 seeds.
+    ValueError unless 0 < confidence < 1, and for fewer than 2 seeds.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence}: expected a number between 0 and 1")
-    size, count = next(iter(found.values())).shape
+    table = np.stack(list(found.values()))
+    size, count = table.shape[1:]
     if size < 2:
         raise ValueError(f"scores have {size} seed: expected at least 2")
-    rng = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {}
+    rng, drawn = np.random.default_rng(seed), []
     for _ in range(repeats):
-        columns = rng.integers(count, size=count) if tasks else np.arange(count)
-        rows = rng.integers(size, size=(size, count))
-        again = {method: values[rows, columns] for method, values in found.items()}
-        for method, value in statistic(again).items():
-            drawn.setdefault(method, []).append(value)
-    edges = (1 - confidence) / 2, (1 + confidence) / 2
-    told = statistic(found)
-    limits = {method: np.quantile(values, edges) for method, values in drawn.items()}
-    return pd.DataFrame(
-        {"method": list(told), "value": list(told.values())}
-        | {name: [limits[method][side] for method in told] for side, name in enumerate(("low", "high"))}
-    )
+        of_tasks = rng.integers(count, size=count) if tasks else np.arange(count)
+        of_seeds = rng.integers(size, size=(size, count))
+        drawn.append(statistic(table[:, of_seeds, of_tasks]))
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    columns = {"value": statistic(table), "low": low, "high": high}
+    return pd.DataFrame(columns, index=pd.Index(found, name="method"))
 
 
 def gains(found: Scores, baseline: str) -> Scores:

@@ -15,6 +15,10 @@ def world(seeds=12, tasks=3, **means):
     return {name: base + mean + RNG.normal(0, 0.005, (seeds, tasks)) for name, mean in means.items()}
 
 
+def mean(table):
+    return table.mean(axis=(1, 2))
+
+
 def rounds_of(curves):
     rows = [
         (method, seed, r, 10 + 10 * r, value)
@@ -40,6 +44,8 @@ def test_the_interquartile_mean_is_that_of_the_middle_half():
     values = RNG.normal(size=(8, 5))
     middle = np.sort(values, axis=None)[10:30]
     assert across.interquartile_mean(values) == pytest.approx(middle.mean())
+    both = across.interquartile_mean(np.stack([values, values + 1]))
+    assert both == pytest.approx([middle.mean(), middle.mean() + 1])
 
 
 def test_ranks_and_improvement_are_those_of_loops():
@@ -51,7 +57,7 @@ def test_ranks_and_improvement_are_those_of_loops():
                 above = sum(found[other][s, t] > found[name][s, t] for other in found)
                 equal = sum(found[other][s, t] == found[name][s, t] for other in found)
                 ranks[name] += (above + (equal + 1) / 2) / 10
-    assert across.average_ranks(found) == pytest.approx(ranks)
+    assert across.average_ranks(np.stack(list(found.values()))) == pytest.approx(list(ranks.values()))
     u = [stats.mannwhitneyu(found["b"][:, t], found["a"][:, t]).statistic / 25 for t in range(2)]
     assert across.improvement(found["b"], found["a"]) == pytest.approx(np.mean(u))
     assert across.improvement(found["a"], found["a"]) == 0.5
@@ -62,8 +68,7 @@ def test_the_bootstrap_covers_what_is_true_as_often_as_it_says():
     for trial in range(60):
         found = world(20, 3, random=0.0, mine=0.01)
         gap = across.gains(found, "random")
-        statistic = lambda s: {name: float(values.mean()) for name, values in s.items()}  # noqa: E731
-        (row,) = across.bootstrap(gap, statistic, repeats=200, seed=trial).itertuples()
+        (row,) = across.bootstrap(gap, mean, repeats=200, seed=trial).itertuples()
         hits += row.low <= 0.01 <= row.high
     assert hits >= stats.binom.ppf(0.001, 60, 0.9), "the percentile bootstrap of 20 seeds is a little narrow"
 
@@ -72,10 +77,6 @@ def test_seeds_stay_paired_and_another_draw_of_data_sets_widens():
     found = world(20, 3, random=0.0, mine=0.01)
     found["mine"] += np.array([0.05, 0.0, -0.05])  # it depends on the data set
     gap = across.gains(found, "random")
-
-    def mean(of):
-        return {name: float(values.mean()) for name, values in of.items()}
-
     narrow, wide = (across.bootstrap(gap, mean, tasks=tasks).iloc[0] for tasks in (False, True))
     assert narrow.high - narrow.low < 0.01, "seeds' own levels cancel"
     assert wide.high - wide.low > 5 * (narrow.high - narrow.low)

@@ -23,8 +23,8 @@ def curves(rounds: pd.DataFrame, title: str, path: Path) -> None:
 
 def matrix(found: across.Scores, title: str, path: Path) -> None:
     """How often the row's method beats the column's over runs and data sets, for the best methods and the baseline."""
-    ranks = across.average_ranks(found)
-    ordered = [method for method in sorted(ranks, key=ranks.__getitem__) if method != BASELINE]
+    ranks = across.average_ranks(np.stack(list(found.values())))
+    ordered = [method for _, method in sorted(zip(ranks, found, strict=True)) if method != BASELINE]
     names = [*ordered[:COMPARED], BASELINE]
     shares = np.array([[across.improvement(found[row], found[column]) for column in names] for row in names])
     side = 2.6 + 0.26 * len(names)

@@ -71,13 +71,9 @@ def _overall(folder: Path) -> Iterator[str]:
 def of_group(regime: str, posterior: str, found: across.Scores, seeds: int, sets: list[str]) -> str:
     """The table of methods over data sets, best first, and what its intervals allow to say."""
     gains = across.gains(found, BASELINE)
-
-    def middle(scores: across.Scores) -> dict[str, float]:
-        return {method: across.interquartile_mean(values) for method, values in scores.items()}
-
     several = len(sets) > 1
-    told = across.bootstrap(gains, middle, tasks=several).set_index("method")
-    ranks = across.bootstrap(found, across.average_ranks, tasks=several).set_index("method")
+    told = across.bootstrap(gains, across.interquartile_mean, tasks=several)
+    ranks = across.bootstrap(found, across.average_ranks, tasks=several)
     wins = across.beats(found).loc[:, BASELINE]
     losses = across.beats(found).loc[BASELINE]
     ordered = told.sort_values("value", ascending=False)

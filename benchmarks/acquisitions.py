@@ -51,6 +51,7 @@ METHODS = {
     "mutual_information": None,
     "kernel_bait": None,
     "kernel_frank_wolfe": None,
+    "pre_clustering": None,
     "robust_core_set": None,
     "bait": None,
 }

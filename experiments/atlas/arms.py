@@ -53,7 +53,7 @@ ACQUISITIONS = (
     *("max_herding", "u_herding(entropy)", "suggestive(entropy, 200)", "information_density(entropy)"),
     *("falcun", "cdal", "mclu", "mclu_ecbd", "k_medoids", "robust_core_set(0.01)", "graph_density", "dal"),
     *("mutual_information", "prefilter(entropy, 300, bait)", "kernel_bait", "kernel_frank_wolfe"),
-    *("drop_query", "pre_clustering", "wmocu(200)", "deepfool", "angle_diversity(entropy)"),
+    *("drop_query", "pre_clustering", "wmocu(200)", "angle_diversity(entropy)"),
     *("borda(entropy, bald)", "mixture(bald, random, shares=(0.8, 0.2))", "switch(60, typiclust, badge)"),
     *("per_class_quota(bald)", "prefilter(entropy, 200, badge)"),
 )

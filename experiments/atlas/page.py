@@ -10,7 +10,7 @@ from al_jax import across, results
 from experiments.atlas.arms import ACQUISITIONS, BASELINE, LEVEL, POSTERIORS, REGIMES, SAME, SOURCES, Arm
 from experiments.atlas.figures import curves, matrix
 from experiments.atlas.run import kept
-from experiments.atlas.text import INTRODUCTION, LOSERS
+from experiments.atlas.text import INTRODUCTION, LOSERS, SHORT
 
 
 def name_of(*parts: str) -> str:
@@ -34,7 +34,7 @@ def draw(folder: Path, pictures: Path) -> None:
 
 def page(folder: Path) -> str:
     """All of it, from the curves that are kept."""
-    parts = [INTRODUCTION, *_overall(folder), LOSERS, *_sanity(folder)]
+    parts = [INTRODUCTION, SHORT, *_overall(folder), LOSERS, *_sanity(folder)]
     for data in SOURCES:
         parts += [
             text for regime in REGIMES for posterior in POSTERIORS if (text := of_set(folder, data, regime, posterior))

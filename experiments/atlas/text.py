@@ -62,7 +62,7 @@ Where this differs from the papers, and where not:
 - Ash et al. 2020 find BADGE as good as margin or better. Here it is behind `margin` in batches of 10
   (-1.8 [-2.3, -1.4] under MC dropout, -0.8 [-1.1, -0.5] under the ensemble), and level with it in batches of 40.
 - Bickford Smith et al. 2023 find EPIG better than BALD. Here it is worse under MC dropout (-0.8 [-1.2, -0.4] at a
-  middle budget) and level under the ensemble. Their pools hold rows that do not matter for the targets; digits has none.
+  middle budget) and level under the ensemble. Their pools hold rows that do not matter to the targets; here are none.
 - Hacohen et al. 2022 say: typical rows for low budgets, uncertain ones for high budgets. That holds here. `typiclust`
   gains 6.1 [5.1, 7.1] at the low budget, where `entropy` loses 2.2 [0.1, 4.3]; at the middle one it is behind `margin`
   by 1.0 [0.6, 1.3].

@@ -45,8 +45,11 @@ def share(arms: Sequence[Arm], shard: str) -> list[Arm]:
 
 
 def run(arms: Sequence[Arm], seeds: int, results: Path, hours: float | None) -> None:
-    """Run arms and keep their curves; none is begun after so many `hours`."""
-    began = time.monotonic()
+    """Run arms and keep their curves; none is begun after so many `hours`.
+
+    An arm that cannot work does not keep the others from running: ValueError at the end, with each and why.
+    """
+    began, refused = time.monotonic(), list[str]()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -59,12 +62,19 @@ def run(arms: Sequence[Arm], seeds: int, results: Path, hours: float | None) -> 
         for arm in arms:
             if hours is not None and time.monotonic() - began > 3600 * hours:
                 console.print(f"{hours} hours are over: the same command goes on", highlight=False)
-                return
+                break
             bar.update(task, description=arm.name)
             path = file_of(arm, results)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            store.write_table(path, curves(arm, seeds))
+            try:
+                found = curves(arm, seeds)
+            except ValueError as error:  # what it is made of does not fit together
+                refused.append(f"{arm.name}: {error}")
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                store.write_table(path, found)
             bar.advance(task)
+    if refused:
+        raise ValueError(f"{len(refused)} of {len(arms)} arms cannot run. {'; '.join(refused)}")
 
 
 def expected_hours(arms: Sequence[Arm], seeds: int, results: Path) -> pd.DataFrame:

@@ -103,6 +103,17 @@ def test_a_run_stops_between_arms_when_its_hours_are_over(folder, monkeypatch, c
     assert "1 of 1 arms are missing" in capsys.readouterr().out
 
 
+def test_an_arm_that_cannot_work_is_told_at_the_end_and_the_others_run(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr("experiments.atlas.arms.ACQUISITIONS", ("deepfool", "random"))
+    only = ["--only", "digits/low/mc_dropout/*", "--seeds", str(SEEDS), "--results-dir", str(tmp_path)]
+    with pytest.raises(ValueError, match=r"1 of 2 arms cannot run\. digits/low/mc_dropout/deepfool: deepfool moves"):
+        atlas(monkeypatch, *only)
+    pd.testing.assert_frame_equal(
+        kept(Arm("digits", "low", "mc_dropout", "random"), tmp_path).drop(columns="seconds"),
+        kept(Arm("digits", "low", "mc_dropout", "random"), folder).drop(columns="seconds"),
+    )
+
+
 def test_kept_curves_come_out_again_bit_for_bit_and_a_changed_one_is_found(folder, monkeypatch, capsys):
     only = ["--only", "digits/low/mc_dropout/badge", "--seeds", "1", "--results-dir", str(folder)]
     atlas(monkeypatch, *only, "--verify")

@@ -6,7 +6,7 @@ within every data set, the same ones for all methods, for these are paired; with
 too, so that the interval also says what another collection of data sets might have shown.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -91,9 +91,9 @@ def gains(found: Scores, baseline: str) -> Scores:
     return {method: values - found[baseline] for method, values in found.items() if method != baseline}
 
 
-def beats(found: Scores, confidence: float = 0.95, methods: Sequence[str] | None = None) -> pd.DataFrame:
+def beats(found: Scores, confidence: float = 0.95) -> pd.DataFrame:
     """On how many data sets the row's method beats the column's, by a paired t-test each."""
-    names = list(found if methods is None else methods)
+    names = list(found)
     table = pd.DataFrame(0, index=names, columns=names)
     for row in names:
         for column in names:

@@ -51,7 +51,7 @@ class Comparison:
     def figure(self) -> Figure:
         """Learning curves, and the differences to random and to BALD with intervals that hold everywhere at once.
 
-        For a slide; of a paper's column width are `plots.column(comparison.rounds)` and its like.
+        For a slide; `plots.column(comparison.rounds)` draws curves for one column of a paper.
         """
         return plots.comparison(self.rounds, self.differences, self.title, self.new or None)
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -58,16 +59,17 @@ def encoded(data: str, encoder: str) -> str:
     It lies in $AL_JAX_CACHE/atlas (~/.cache/al_jax/atlas when unset), and its name has a hash of this recipe.
     """
     make = ENCODERS[encoder]
-    recipe = hashlib.sha256(
-        "".join(inspect.getsource(part) for part in (make, Turns, turned, kept)).encode()
-    ).hexdigest()[:8]
+    parts = [inspect.getsource(part) for part in (make, Turns, turned, kept)]
+    sizes = IMAGES, STEPS, WIDTH, POOL, TEST
+    recipe = hashlib.sha256("".join([*parts, repr(sizes)]).encode()).hexdigest()[:8]
     root = Path(os.environ.get("AL_JAX_CACHE") or "~/.cache/al_jax").expanduser() / "atlas"
+    root.mkdir(parents=True, exist_ok=True)
     path = root / f"{re.sub(r'[^a-z0-9]+', '_', data).strip('_')}_{encoder}_{recipe}.npz"
-    if not path.exists():
-        root.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **make(data))  # type: ignore[arg-type]  # the names of arrays, not its options
-        partial.replace(path)
+    with filelock.FileLock(path.with_suffix(".lock")):  # of two shards one makes it, and the other waits
+        if not path.exists():
+            partial = path.with_suffix(".partial.npz")
+            np.savez(partial, **make(data))  # type: ignore[arg-type]  # the names of arrays, not its options
+            partial.replace(path)
     return str(path)
 
 

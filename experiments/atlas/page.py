@@ -74,8 +74,8 @@ def of_group(regime: str, posterior: str, found: across.Scores, seeds: int, sets
     several = len(sets) > 1
     told = across.bootstrap(gains, across.interquartile_mean, tasks=several)
     ranks = across.bootstrap(found, across.average_ranks, tasks=several)
-    wins = across.beats(found).loc[:, BASELINE]
-    losses = across.beats(found).loc[BASELINE]
+    beats = across.beats(found)
+    wins, losses = beats.loc[:, BASELINE], beats.loc[BASELINE]
     ordered = told.sort_values("value", ascending=False)
     best = ordered.iloc[0]
     near = [method for method, row in ordered.iterrows() if row.high >= best.low][:8]

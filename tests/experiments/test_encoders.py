@@ -54,3 +54,6 @@ def test_vectors_are_made_once_without_a_label_and_read_by_features(stripes, mon
     np.testing.assert_array_equal(found.inputs, again.inputs)
     monkeypatch.setattr(encoders.vocabulary, "dataset", lambda _: pytest.fail("it was made again"))
     assert encoded("stripes", "rotations") == path
+    monkeypatch.setattr(encoders, "STEPS", 21)
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        encoded("stripes", "rotations")

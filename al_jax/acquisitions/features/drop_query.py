@@ -60,7 +60,7 @@ def changes(
     """In how many passes of dropout of a row's features its class changes; masks depend on the key and the row."""
     before = jnp.argmax(point, axis=-1)
 
-    def changed(number: int) -> Array:
+    def changed(number: Array) -> Array:
         def mask(row: Array) -> Array:
             of_pass = jax.random.fold_in(jax.random.fold_in(key, row), number)
             return jax.random.bernoulli(of_pass, 1.0 - rate, features.shape[1:])
@@ -68,4 +68,4 @@ def changes(
         kept = jnp.where(jax.vmap(mask)(rows), features / (1.0 - rate), 0.0)
         return jnp.argmax(head(kept), axis=-1) != before
 
-    return jnp.sum(jnp.stack([changed(number) for number in range(passes)]), axis=0)
+    return jnp.sum(jax.vmap(changed)(jnp.arange(passes)), axis=0)  # the head is traced once

@@ -26,6 +26,7 @@ from experiments.atlas.arms import (
 from experiments.atlas.page import of_set, page
 from experiments.atlas.run import differences, kept, missing, share
 
+THREE = ["--only", *(f"digits/low/mc_dropout/{acquisition}" for acquisition in ("random", "margin", "badge"))]
 SEEDS = 4  # a whole block
 
 
@@ -78,20 +79,22 @@ def test_the_budget_is_in_labels_a_class():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("atlas")
+    """Three arms, run as two shards."""
+    results = tmp_path_factory.mktemp("atlas")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(REGIMES, "low", Regime(1, 1, 3))
+        for shard in ("0/2", "1/2"):
+            atlas(patch, *THREE, "--seeds", str(SEEDS), "--results-dir", str(results), "--shard", shard)
+    return results
 
 
 def test_shards_run_what_is_missing_and_nothing_twice(folder, monkeypatch):
-    only = ["--only", "digits/low/mc_dropout/random", "digits/low/mc_dropout/margin", "digits/low/mc_dropout/badge"]
-    common = [*only, "--seeds", str(SEEDS), "--results-dir", str(folder)]
-    for shard in ("0/2", "1/2"):
-        atlas(monkeypatch, *common, "--shard", shard)
-    chosen = arms([name for name in only[1:]])
+    chosen = arms(THREE[1:])
     assert [len(kept(arm, folder)) for arm in chosen] == [SEEDS * 3] * 3
     assert missing(chosen, SEEDS, folder) == []
     assert missing(chosen, SEEDS + 1, folder) == chosen, "more seeds are asked for"
     monkeypatch.setattr(of_run, "curves", lambda *_: pytest.fail("an arm that is there was run again"))
-    atlas(monkeypatch, *common)
+    atlas(monkeypatch, *THREE, "--seeds", str(SEEDS), "--results-dir", str(folder))
 
 
 def test_a_run_stops_between_arms_when_its_hours_are_over(folder, monkeypatch, capsys):

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from al_jax import information, metrics
 from al_jax.memo import memoised
+from al_jax.sweep import known
 from al_jax.types import GaussianPredictions, Likelihood, Predictions
 
 SMALLEST_VARIANCE = 1e-6  # of the network's outputs, where it is learned
@@ -62,7 +63,7 @@ def gaussian(noise_std: float | None = None, shift: float = 0.0, scale: float = 
     Gaussians less would not do. ValueError unless noise_std and scale are positive and finite.
     """
     for name, value in (("noise_std", noise_std), ("scale", scale)):
-        if value is not None and not 0 < value < float("inf"):
+        if value is not None and known(value) and not 0 < value < float("inf"):
             raise ValueError(f"{name}={value}: expected a positive number")
     width = 1 if noise_std is not None else 2
 
@@ -106,6 +107,6 @@ def auto(num_classes: int | None, noise: float | None = 0.3, shift: float = 0.0,
     """
     if num_classes is not None:
         return categorical()
-    if noise is not None and not 0 < noise < float("inf"):
+    if noise is not None and known(noise) and not 0 < noise < float("inf"):
         raise ValueError(f"noise={noise}: expected a positive number or None")
     return gaussian(None if noise is None else noise * scale, shift, scale)

@@ -1,14 +1,27 @@
 """Equal arguments give the same object, so that what was compiled for it is found again."""
 
+import contextlib
+import contextvars
 import functools
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 KEPT = 256
 """Objects that each constructor remembers."""
+_remembering = contextvars.ContextVar("remembering", default=True)
+
+
+@contextlib.contextmanager
+def unremembered() -> Iterator[None]:
+    """Within it constructors make new objects and keep none."""
+    before = _remembering.set(False)
+    try:
+        yield
+    finally:
+        _remembering.reset(before)
 
 
 def memoised(constructor: F, kept: int = KEPT) -> F:
@@ -21,6 +34,8 @@ def memoised(constructor: F, kept: int = KEPT) -> F:
 
     @functools.wraps(constructor)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if not _remembering.get():
+            return constructor(*args, **kwargs)
         try:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()

@@ -4,7 +4,7 @@ Letters used throughout the package: N pool rows, n rows of a chunk, K posterior
 B batch size, D feature width, M slots of the labelled buffer, S seeds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -218,7 +218,7 @@ class RoundInfo(NamedTuple):
 class Cycle(NamedTuple):
     """One active-learning round as pure functions of static shapes.
 
-    init(key, inputs [N, ...], rows [m], labels [m], available=None) -> state
+    init(key, inputs [N, ...], rows [m], labels [m], available=None, values=None) -> state
     propose(state, inputs, validation, test) -> (state, RoundInfo)      learn, then choose
     absorb(state, inputs [B, ...], rows [B], labels [B], valid [B], excluded [B] = none) -> state
         rows with valid = False (skipped, or beyond a short pool) stay in the pool, but for `excluded` ones, which leave
@@ -229,17 +229,25 @@ class Cycle(NamedTuple):
     knows no acquisition: compiled apart, it serves every acquisition of a comparison.
     """
 
-    start: Callable[..., Any]  # (key, first [m, ...], rows [m], labels [m], available [N]) -> state without memory
+    start: Callable[..., Any]  # (key, first [m, ...], rows [m], labels [m], available [N], values) -> state, no memory
     remember: Callable[..., Any]  # (key, available [N], inputs) -> the acquisition's memory
     learn: Callable[..., tuple[Any, Learned]]  # (state, inputs, validation, test): fit, evaluate
     choose: Callable[..., RoundInfo]  # (state, learned, inputs, validation): sample, prepare, score, select
     absorb: Callable[..., Any]
 
-    def init(self, key: PRNGKey, inputs: Inputs, rows: Array, labels: Array, available: Array | None = None) -> Any:
-        """Begin with `rows [m]` labelled; `available` excludes further rows from the pool for good."""
+    def init(
+        self,
+        key: PRNGKey,
+        inputs: Inputs,
+        rows: Array,
+        labels: Array,
+        available: Array | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Begin with `rows [m]` labelled; `available` excludes further rows for good, `values` are swept numbers."""
         first = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], inputs)
         free = jnp.ones(len(jax.tree.leaves(inputs)[0]), bool) if available is None else available
-        state = self.start(key, first, rows, labels, free)
+        state = self.start(key, first, rows, labels, free, values or {})
         return state._replace(memory=self.remember(key, state.available, inputs))
 
     def propose(self, state: Any, inputs: Inputs, validation: Labelled | None, test: Labelled) -> tuple[Any, RoundInfo]:

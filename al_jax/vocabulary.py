@@ -7,7 +7,7 @@ dataset)` read a text and make the thing. `Names` may hold more than the package
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from al_jax.acquisitions import top_k
 from al_jax.annotations import is_constructor, is_function_type, result_of
 from al_jax.data import Dataset
 from al_jax.expressions import Bound, Expression, Vocabulary, read
+from al_jax.sweep import UNSWEPT, Recipe, at
 from al_jax.training import Training
 from al_jax.types import Acquisition, Likelihood, Posterior
 
@@ -123,21 +124,60 @@ def posterior(
     more: Names = NONE,
 ) -> tuple[Posterior, Likelihood]:
     """The posterior that a text stands for, over networks for this data set, and its likelihood."""
+    made, loss = recipe(text, dataset, network, training, likelihood, more)
+    return at(made, UNSWEPT), loss
+
+
+def recipe(
+    text: str,
+    dataset: Dataset,
+    network: str = "auto",
+    training: str = "adam",
+    likelihood: str = "auto",
+    more: Names = NONE,
+    swept: Collection[str] = (),
+) -> tuple[Recipe, Likelihood]:
+    """`posterior`, or with `swept` names of numbers a function of these that makes it.
+
+    They are taken for the parameters of that name that the texts of posterior, network and training leave open; the
+    function's ValueError says when there is none.
+    """
     loss = expression("likelihood", likelihood, more).make(of_data(dataset))
     if loss.outputs is None and dataset.num_classes is None:
         raise ValueError(f"likelihood={likelihood!r} is of classes, and {dataset.name} is a regression: expected auto")
     if loss.outputs is not None and dataset.num_classes is not None:
         raise ValueError(f"likelihood={likelihood!r} is of numbers, and {dataset.name} has classes: expected auto")
-    trained = expression("training", training, more).make({})
-    of_network = expression("network", network, more)
+    of_training, of_network = expression("training", training, more), expression("network", network, more)
+    of_posterior = expression("posterior", text, more)
     given = {**of_data(dataset), "num_classes": lambda _: loss.outputs or dataset.num_classes}
 
-    def module(metadata: tuple[Any, ...]) -> nn.Module:
-        wanted = {name: (lambda _, value=value: value) for options in metadata for name, value in options.items()}
-        return of_network.make({**given, **wanted})
+    def of(**values: Any) -> Posterior:
+        used = set[str]()
 
-    bound: Bound = {"module": module, "likelihood": lambda _: loss, "training": lambda _: trained}
-    return expression("posterior", text, more).make(bound), loss
+        def taken(name: str) -> Callable[[Any], Any]:
+            def take(_: Any) -> Any:
+                used.add(name)
+                return values[name]
+
+            return take
+
+        numbers = {name: taken(name) for name in values}
+        trained = of_training.make(numbers)
+
+        def module(metadata: tuple[Any, ...]) -> nn.Module:
+            wanted = {name: (lambda _, value=value: value) for options in metadata for name, value in options.items()}
+            return of_network.make({**given, **wanted, **numbers})
+
+        bound = {"module": module, "likelihood": lambda _: loss, "training": lambda _: trained}
+        made = of_posterior.make({**numbers, **bound})
+        if unused := values.keys() - used:
+            raise ValueError(
+                f"sweep has {min(unused)}: expected a number that posterior={text!r}, network={network!r} or "
+                f"training={training!r} takes and does not give"
+            )
+        return made
+
+    return (of if swept else of()), loss
 
 
 def of_data(dataset: Dataset) -> Bound:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from al_jax.engine import chunks
 from al_jax.models.forward import num_rows
+from al_jax.sweep import at, settings_of
 from al_jax.training import Training
 from al_jax.types import Data, Labelled
 from experiments.experiment import Experiment, texts
@@ -39,7 +40,9 @@ def steps_of(training: Training, count: int) -> int:
 def costs(experiment: Experiment) -> Costs:
     """Count rounds, rows, FLOPs and bytes of a campaign; ValueError as `build`."""
     built = build(experiment)
-    dataset, posterior, settings, key = built.dataset, built.posterior, experiment.settings, jax.random.key(0)
+    swept = settings_of(built.posterior, built.sweep)
+    posterior, repetitions = at(built.posterior, swept[0]), experiment.settings.seeds * len(swept)
+    dataset, settings, key = built.dataset, experiment.settings, jax.random.key(0)
     chunk_size = settings.chunk_size or chunks.automatic(posterior, dataset.inputs, settings.num_samples)
     x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((chunk_size, *leaf.shape[1:]), leaf.dtype), dataset.inputs)
     state = jax.eval_shape(posterior.init, key, x)
@@ -69,14 +72,14 @@ def costs(experiment: Experiment) -> Costs:
     summarised = shortlist or offered
     if texts(experiment)["acquisition"] == "random":
         summarised = 0
-    rows_scored = settings.seeds * len(counts) * (summarised + (offered if shortlist else 0))
-    rows_tested = settings.seeds * len(counts) * len(dataset.test_labels)
-    steps = settings.seeds * sum(steps_of(built.training, count) for count in counts)
+    rows_scored = repetitions * len(counts) * (summarised + (offered if shortlist else 0))
+    rows_tested = repetitions * len(counts) * len(dataset.test_labels)
+    steps = repetitions * sum(steps_of(built.training, count) for count in counts)
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
-    at_once = min(settings.seed_block, settings.seeds)
+    at_once = min(settings.seed_block, repetitions)
     activations = chunk_size * chunks.bytes_of_row(posterior, dataset.inputs, settings.num_samples)
     memory = _bytes(dataset.inputs) + _bytes(dataset.test_inputs) + at_once * (12 * parameters + 2 * activations)
-    memory += settings.seeds * (slots * _bytes(dataset.inputs) / pool + 4 * parameters)
+    memory += repetitions * (slots * _bytes(dataset.inputs) / pool + 4 * parameters)
     prediction = rows_scored * flops_of_row(settings.num_samples)
     prediction += rows_tested * flops_of_row(settings.test_samples or settings.num_samples)
     return Costs(len(counts), rows_scored, parameters, steps * step, prediction, memory)

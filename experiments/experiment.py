@@ -14,8 +14,9 @@ import al_jax
 from al_jax import vocabulary
 from al_jax.campaign import Settings
 from al_jax.data import Dataset
+from al_jax.sweep import Recipe, Sweep
 from al_jax.training import Training
-from al_jax.types import Acquisition, Likelihood, Posterior
+from al_jax.types import Acquisition, Likelihood
 from al_jax.vocabulary import Names
 from experiments import as_published
 
@@ -48,16 +49,19 @@ class Experiment:
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
     """Python files (or modules) whose public functions may be named, too."""
     settings: Settings = Settings()
+    sweep: tuple[str, ...] = ()
+    """Numbers to try in one program, all combinations: learning_rate=1e-4,3e-4,1e-3 dropout=0.1,0.25."""
 
 
 class Built(NamedTuple):
     """What `campaign.run` needs."""
 
     dataset: Dataset
-    posterior: Posterior
+    posterior: Recipe  # with a sweep, a function of its numbers
     likelihood: Likelihood
     acquisition: Acquisition
     training: Training
+    sweep: Sweep
 
 
 def changed(experiment: Experiment, **fields: Any) -> Experiment:
@@ -84,7 +88,9 @@ def recipe(experiment: Experiment) -> dict[str, Any]:
     """The experiment as JSON has it: canonical texts, settings, and the hashes of imported files."""
     written = texts(experiment)  # refuses imports that are no files
     hashes = {path: _hash(path) for path in experiment.imports}
-    return json.loads(json.dumps({**written, "imports": hashes, "settings": dataclasses.asdict(experiment.settings)}))
+    plain = {**written, "imports": hashes, "settings": dataclasses.asdict(experiment.settings)}
+    swept = {"sweep": swept_numbers(experiment)} if experiment.sweep else {}
+    return json.loads(json.dumps(plain | swept))
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:
@@ -96,7 +102,23 @@ def from_recipe(stored: dict[str, Any]) -> Experiment:
     """The experiment that `recipe` or `identity` wrote down."""
     fields = {kind: stored[kind] for kind in KINDS if kind in stored}
     imports = tuple(stored.get("imports", {}))
-    return Experiment(**fields, imports=imports, settings=Settings(**stored["settings"]))
+    swept = tuple(f"{name}={','.join(map(repr, numbers))}" for name, numbers in stored.get("sweep", {}).items())
+    return Experiment(**fields, imports=imports, settings=Settings(**stored["settings"]), sweep=swept)
+
+
+def swept_numbers(experiment: Experiment) -> dict[str, tuple[float, ...]]:
+    """The numbers of `sweep` by name; ValueError for a text that is not name=number,number."""
+    found: dict[str, tuple[float, ...]] = {}
+    for text in experiment.sweep:
+        name, _, numbers = text.partition("=")
+        try:
+            found_here = tuple(map(float, numbers.split(",")))
+        except ValueError:
+            found_here = ()
+        if not name.isidentifier() or not found_here or name in found:
+            raise ValueError(f"sweep={text!r}: expected a name once, and its numbers: learning_rate=1e-4,3e-4,1e-3")
+        found[name] = found_here
+    return found
 
 
 def _hash(path: str) -> str:
@@ -116,11 +138,11 @@ def build(experiment: Experiment) -> Built:
         )
     acquisition = vocabulary.acquisition(experiment.acquisition, more)
     training = vocabulary.expression("training", experiment.training, more).make({})
-    dataset = load(written["data"], more)
-    posterior, likelihood = vocabulary.posterior(
-        experiment.posterior, dataset, experiment.network, experiment.training, experiment.likelihood, more
+    dataset, swept = load(written["data"], more), swept_numbers(experiment)
+    posterior, likelihood = vocabulary.recipe(
+        experiment.posterior, dataset, experiment.network, experiment.training, experiment.likelihood, more, swept
     )
-    return Built(dataset, posterior, likelihood, acquisition, training)
+    return Built(dataset, posterior, likelihood, acquisition, training, swept)
 
 
 @functools.lru_cache(maxsize=2)

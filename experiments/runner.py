@@ -24,6 +24,7 @@ from al_jax.campaign.outputs import check_outputs
 from al_jax.engine import parallel, processes
 from al_jax.engine.compiled import full_buffer
 from al_jax.engine.host_pool import check_pool_is_not_read
+from al_jax.sweep import settings_of
 from experiments.experiment import Built, Experiment, identity
 from experiments.experiment import build as experiment_build
 
@@ -196,7 +197,8 @@ def build(experiment: Experiment) -> Built:
     """What `campaign.run` needs; ValueError names what cannot work, before anything is compiled or written."""
     built, settings = experiment_build(experiment), experiment.settings
     dataset = campaign.validate(built.dataset, settings)
-    check_outputs(built.posterior, dataset)
+    swept = settings_of(built.posterior, built.sweep)
+    check_outputs(built.posterior, dataset, swept)
     on_device = dataclasses.replace(settings, pool_on="device")
     functions = campaign.programs(built.posterior, built.acquisition, on_device, built.likelihood)
     rows = campaign.start_rows(dataset, settings)[0]
@@ -204,11 +206,12 @@ def build(experiment: Experiment) -> Built:
     if dataset.validation_labels is not None:
         validation = full_buffer(dataset.validation_inputs, dataset.validation_labels)
     # Tracing alone finds what would fail while compiling, when the results folder exists already.
-    state = jax.eval_shape(functions.init, jax.random.key(0), dataset.inputs, rows, dataset.labels[rows])
+    first = jax.random.key(0), dataset.inputs, rows, dataset.labels[rows]
+    state = jax.eval_shape(functions.init, *first, values=swept[0])
     jax.eval_shape(functions.propose, state, dataset.inputs, validation, test)
     if settings.pool_on == "host":
         steps = campaign.programs(built.posterior, built.acquisition, settings, built.likelihood)
-        check_pool_is_not_read(steps, dataset, settings.initial_labels, validation, test)
+        check_pool_is_not_read(steps, dataset, settings.initial_labels, validation, test, values=swept[0])
     return built._replace(dataset=dataset)
 
 
@@ -250,6 +253,7 @@ def run_experiment(
                 max_hours=max_hours,
                 stop=stop,
                 keep_model=options.keep_model,
+                sweep=built.sweep,
             )
     except campaign.Diverged as error:  # the other methods go on; see `refuse_all_stopped`
         return error.campaign
@@ -272,7 +276,7 @@ def present(done: dict[str, Campaign], directory: Path, title: str) -> tuple[pd.
     for who, why in stopped.items():
         console.print(f"[yellow]{who} was stopped:[/] {why}")
     compiling = sum(finished.compile_seconds for finished in done.values())
-    rounds_took = rounds.drop_duplicates(["method", "round"]).seconds.sum()
+    rounds_took = sum(finished.rounds.drop_duplicates("round").seconds.sum() for finished in done.values())
     console.print(f"compiled in {compiling:.1f} s, ran in {rounds_took:.1f} s", highlight=False)
     console.print(f"results: {directory}", soft_wrap=True, highlight=False)
     return rounds, stopped

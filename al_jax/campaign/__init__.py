@@ -1,18 +1,9 @@
 """The active-learning loop, and what it keeps on disk."""
 
-from al_jax.campaign.loop import (
-    Campaign,
-    Diverged,
-    Oracle,
-    Proposed,
-    Settings,
-    labelled,
-    load,
-    refuse_all_stopped,
-    rounds,
-    run,
-)
+from al_jax.campaign.loop import Oracle, Proposed, rounds, run
 from al_jax.campaign.model import Model
+from al_jax.campaign.outcome import Campaign, Diverged, labelled, load, refuse_all_stopped
+from al_jax.campaign.records import Settings
 from al_jax.campaign.setup import DEFAULT_CHUNK, layout_of, programs, start_rows, validate
 
 __all__ = [

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,32 +15,34 @@ import numpy as np
 from al_jax.campaign.records import Settings
 from al_jax.data import Dataset
 from al_jax.likelihood import categorical
-from al_jax.types import Acquisition, Likelihood, Posterior
+from al_jax.sweep import Recipe
+from al_jax.types import Acquisition, Likelihood
 
 LIBRARIES = {"al_jax", "flax", "jax", "numpyro", "optax"}
 """Whose functions count by their names: what their versions change, a run's `environment.json` records."""
 
 
 def identity(
-    posterior: Posterior,
+    recipe: Recipe,
     acquisition: Acquisition,
     likelihood: Likelihood | None,
     dataset: Dataset,
     settings: Settings,
     start: np.ndarray,
+    sweep: Sequence[Mapping[str, float]] = ({},),
 ) -> dict[str, Any]:
     """JSON that is equal for campaigns that acquire the same rows: settings, and hashes of the rest.
 
-    `start [S, m]` are the initial rows of all seeds.
+    `start [S, m]` are the initial rows of all seeds, `sweep` the settings of one.
     """
     shapes = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", (dataset.inputs, dataset.test_inputs))
     data = str(shapes), dataset.labels, dataset.test_labels, dataset.validation_labels
     parts: dict[str, Any] = {
-        "posterior": posterior,
+        "posterior": recipe,
         "acquisition": acquisition,
         "likelihood": likelihood or categorical(),
     }
-    parts |= {"data": data, "initial": start}
+    parts |= {"data": data, "initial": start} | ({"sweep": sweep} if sweep[0] else {})
     known = {name: hashlib.sha256(described(part).encode()).hexdigest()[:12] for name, part in parts.items()}
     return known | json.loads(json.dumps(dataclasses.asdict(settings)))
 

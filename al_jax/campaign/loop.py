@@ -3,11 +3,9 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,22 +14,23 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from al_jax.campaign import answers, checkpoint, model
+from al_jax.campaign import answers, checkpoint, model, outcome
 from al_jax.campaign.checkpoint import pack, unpack
 from al_jax.campaign.complaints import complaints
 from al_jax.campaign.identity import identity
-from al_jax.campaign.model import Model
+from al_jax.campaign.outcome import Campaign, refuse_all_stopped
 from al_jax.campaign.outputs import check_outputs
-from al_jax.campaign.records import Record, Settings, complete, stopped, tables
+from al_jax.campaign.records import Record, Settings, complete, seeds_of, stopped, tables
 from al_jax.campaign.setup import layout_of, programs, start_rows, validate, warn_of_leaks
-from al_jax.campaign.store import Store, locked, log_start, read_table, write_json, write_table
+from al_jax.campaign.store import Store, locked, log_start, write_json, write_table
 from al_jax.data import Dataset
 from al_jax.engine import chunks
 from al_jax.engine.compiled import Compiled, compile_cycle
 from al_jax.engine.host_pool import compile_host_pool
 from al_jax.engine.processes import on_first
 from al_jax.engine.state import State
-from al_jax.types import Acquisition, Likelihood, Posterior, RoundInfo
+from al_jax.sweep import Recipe, Repetition, Sweep, at, settings_of
+from al_jax.types import Acquisition, Likelihood, RoundInfo
 
 Oracle = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 """`rows [S, B] -> (labels [S, B], answered bool [S, B])`; rows that are not answered stay in the pool.
@@ -49,45 +48,6 @@ class Proposed(NamedTuple):
     state: Callable[[], State]  # after the fit, fetched to the host, [S, ...]
 
 
-class Campaign(NamedTuple):
-    """What a campaign leaves: tidy tables, and per-seed states with a leading axis for seeds.
-
-    rounds: a row per (seed, round): num_labelled, metrics, `fit_*`, `info_*`, seconds. acquired: a row per label: seed,
-    round (-1: at the start), pick, row of the pool and of the data set that was loaded, before any subset or split
-    (`original_row`), score, label. stopped: why the seeds that diverged were stopped. finished: False when `max_hours`
-    or `stop` ended it between two rounds. posterior: what it trained; directory: where it was read from.
-    """
-
-    rounds: pd.DataFrame
-    acquired: pd.DataFrame
-    stopped: dict[int, str]
-    compile_seconds: float
-    state: State | None = None  # None when the run was read from disk
-    finished: bool = True
-    posterior: Posterior | None = None
-    directory: Path | None = None
-
-    def model(self, seed: int | None = None, posterior: Posterior | None = None) -> Model:
-        """The posterior as one seed's last round trained it, by default of the only seed: `model().predict(inputs)`.
-
-        Of a run on disk that was run with `keep_model=True`. There `posterior` is the one that it was run with, by
-        default made again from the texts that `experiments.run` records. ValueError unless there is such a seed that
-        was not stopped, StoreError when the folder has no model, or one of another posterior.
-        """
-        seeds = self.rounds["seed"].unique().tolist()
-        if (seed is None and len(seeds) > 1) or (seed is not None and seed not in seeds):
-            raise ValueError(f"seed={seed}: expected one of {', '.join(map(str, seeds))}")
-        seed = seeds[0] if seed is None else seed
-        if seed in self.stopped:
-            raise ValueError(f"seed={seed} was stopped and has no model: {self.stopped[seed]}")
-        index, known = seed - min(seeds), posterior or self.posterior
-        if self.state is not None and known is not None:
-            return Model(known, jax.tree.map(lambda leaf: leaf[index], self.state.posterior))
-        if self.directory is None:
-            raise ValueError("this campaign has neither a final state nor a folder: expected one from run() or load()")
-        return model.read(self.directory, known, index)
-
-
 class How(NamedTuple):
     """How a campaign is run, beside its settings: the further arguments of `run` and `rounds`.
 
@@ -100,6 +60,10 @@ class How(NamedTuple):
     max_hours: end after the round in which they are over; with `results` the run can then be continued.
     stop: asked after every round, on process 0; True ends the run there, as `max_hours` does.
     keep_model: with `results`, keep the posterior of the last round there, for `load(folder).model(seed)`.
+    sweep: numbers of the posterior to try, in all combinations: `{"learning_rate": [1e-4, 1e-3]}`. They are further
+        rows of the axis S, so that nothing more is compiled; all settings of a seed have its initial rows and its
+        randomness. `posterior` is then a function of these names, `lambda learning_rate: mc_dropout(...)`. The oracle
+        is asked for [settings x seeds, B] rows.
     """
 
     likelihood: Likelihood | None = None
@@ -111,10 +75,11 @@ class How(NamedTuple):
     max_hours: float | None = None
     stop: Callable[[], bool] | None = None
     keep_model: bool = False
+    sweep: Sweep | None = None
 
 
 def run(
-    posterior: Posterior,
+    posterior: Recipe,
     acquisition: Acquisition,
     dataset: Dataset,
     settings: Settings | None = None,
@@ -137,7 +102,7 @@ def run(
     refuse_all_stopped(done)
     if done.stopped:
         seed, why = next(iter(done.stopped.items()))
-        some = f"{len(done.stopped)} of {done.rounds['seed'].nunique()} seeds"
+        some = f"{len(done.stopped)} of {outcome.repetitions(done)} seeds"
         warnings.warn(f"{some} were stopped. Seed {seed}: {why}", RuntimeWarning, stacklevel=2)
     return done
 
@@ -166,22 +131,8 @@ def _answered(
         raise
 
 
-class Diverged(RuntimeError):
-    """Training diverged in every seed; `campaign` is what there is, as it is on disk."""
-
-    def __init__(self, message: str, campaign: Campaign) -> None:
-        super().__init__(message)
-        self.campaign = campaign
-
-
-def refuse_all_stopped(done: Campaign, name: str = "") -> None:
-    """`Diverged`, with the name in front, when every seed was stopped."""
-    if done.stopped and set(done.rounds["seed"]) <= set(done.stopped):
-        raise Diverged(f"{name and name + ': '}every seed was stopped. {next(iter(done.stopped.values()))}", done)
-
-
 def rounds(
-    posterior: Posterior, acquisition: Acquisition, dataset: Dataset, settings: Settings | None = None, **how: Any
+    posterior: Recipe, acquisition: Acquisition, dataset: Dataset, settings: Settings | None = None, **how: Any
 ) -> Generator[Proposed, tuple[np.ndarray, ...], Campaign]:
     """`run` turned inside out, for whoever labels in their own time: yields each round that needs labels.
 
@@ -189,7 +140,7 @@ def rounds(
     Arguments and errors are those of `run`, an error in the answers ends the generator. With `results` a new generator
     continues with the round that was not answered.
     """
-    likelihood, method, initial, results, console, devices, max_hours, stop, keep_model = How(**how)
+    likelihood, method, initial, results, console, devices, max_hours, stop, keep_model, sweep = How(**how)
     deadline = np.inf if max_hours is None else time.monotonic() + 3600 * max_hours
     if max_hours is not None and not max_hours > 0:
         raise ValueError(f"max_hours={max_hours}: expected a positive number of hours")
@@ -198,15 +149,16 @@ def rounds(
     settings = settings or Settings()
     dataset = validate(dataset, settings)
     warn_of_leaks(dataset)
-    seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
-    start = start_rows(dataset, settings, initial)
-    check_outputs(posterior, dataset)
+    swept = settings_of(posterior, sweep)
+    repetitions = [Repetition(seed, values) for values in swept for seed in seeds_of(settings)]
+    start = np.tile(start_rows(dataset, settings, initial), (len(swept), 1))
+    check_outputs(posterior, dataset, swept)
     # Before the chunk size is chosen, for another machine may go on with another one, where it is allowed to.
-    what = None if results is None else identity(posterior, acquisition, likelihood, dataset, settings, start)
+    what = None if results is None else identity(posterior, acquisition, likelihood, dataset, settings, start, swept)
     if settings.chunk_size is None:
-        chunk_size = chunks.automatic(posterior, dataset.inputs, settings.num_samples)
+        chunk_size = chunks.automatic(at(posterior, swept[0]), dataset.inputs, settings.num_samples)
         settings = dataclasses.replace(settings, chunk_size=chunk_size)
-    layout = layout_of(settings, devices)
+    layout = layout_of(settings, devices, len(repetitions))
     functions = programs(posterior, acquisition, settings, likelihood, layout)
     with locked(results), _progress(console) as bar:
         done = None if results is None else checkpoint.last_round(results)
@@ -215,7 +167,7 @@ def rounds(
         total = -(-(settings.max_labels - settings.initial_labels) // settings.batch_size) + 1
         task = bar.add_task(method, total=total, note="compiling")
         compile_all: Callable[..., Compiled] = compile_host_pool if settings.pool_on == "host" else compile_cycle
-        compiled = compile_all(functions, dataset, seeds, start, settings.batch_size, layout)
+        compiled = compile_all(functions, dataset, repetitions, start, settings.batch_size, layout)
         states, records = compiled.states, list[Record]()
         if results is not None and done is not None:
             states, records = unpack(results, done, compiled, dataset, settings)
@@ -238,45 +190,23 @@ def rounds(
             _warn_once(info, settings, said)
             if results is not None:
                 checkpoint.save(results, len(records), pack(compiled, states, records, settings), what)
-                _write_tables(results, *tables(records, settings, dataset, start, method))
+                _write_tables(results, *tables(records, settings, repetitions, dataset, start, method))
             metric = next((name for name in ("accuracy", "rmse") if name in info.metrics), None)
             reached = "" if metric is None else f", {metric} {info.metrics[metric].mean():.3f}"
             bar.update(task, completed=len(records), note=f"{info.num_labelled.max()} labels{reached}")
             in_time = on_first(lambda: time.monotonic() < deadline and not (stop is not None and stop()))
-        of_rounds, acquired = tables(records, settings, dataset, start, method)
-        why, finished = stopped(records, settings), complete(records, settings)
+        of_rounds, acquired = tables(records, settings, repetitions, dataset, start, method)
+        why, finished = stopped(records, repetitions), complete(records, settings)
         if results is not None:
             checkpoint.wait(results)
             _write_tables(results, of_rounds, acquired)
             if finished and keep_model:
                 model.save(results.directory, dataset.inputs, compiled.join(states).posterior)
             if finished:
-                write_json(
-                    results.directory / "summary.json", {"stopped": why, "compile_seconds": compiled.compile_seconds}
-                )
-    return Campaign(of_rounds, acquired, why, compiled.compile_seconds, compiled.join(states), finished, posterior)
-
-
-def load(directory: Path | str) -> Campaign:
-    """A finished campaign from its results folder; of the final states only the model is there, on request."""
-    directory = Path(directory).expanduser()
-    summary = json.loads((directory / "summary.json").read_text())
-    why = {int(seed): reason for seed, reason in summary["stopped"].items()}
-    of_rounds, acquired = (read_table(directory / f"{name}.csv") for name in ("rounds", "acquired"))
-    return Campaign(of_rounds, acquired, why, summary["compile_seconds"], directory=directory)
-
-
-def labelled(done: Campaign | Path | str, seed: int | None = None) -> pd.DataFrame:
-    """The rows that were labelled, and their labels, in order: seed, round, row, original_row, label.
-
-    Of a campaign or its results folder, by default of its only seed. ValueError unless there is such a seed.
-    """
-    acquired = done.acquired if isinstance(done, Campaign) else read_table(Path(done).expanduser() / "acquired.csv")
-    seeds = acquired["seed"].unique().tolist()
-    if (seed is None and len(seeds) > 1) or (seed is not None and seed not in seeds):
-        raise ValueError(f"seed={seed}: expected one of {', '.join(map(str, seeds))}")
-    of_seed = acquired if seed is None else acquired[acquired["seed"] == seed]
-    return of_seed[["seed", "round", "row", "original_row", "label"]].reset_index(drop=True)
+                summary = {"stopped": why, "compile_seconds": compiled.compile_seconds, "sweep": swept}
+                write_json(results.directory / "summary.json", summary)
+    left = of_rounds, acquired, why, compiled.compile_seconds, compiled.join(states), finished
+    return Campaign(*left, posterior, sweep=swept)
 
 
 def _warn_once(info: RoundInfo, settings: Settings, said: set[str]) -> None:

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from flax import serialization
 from al_jax.campaign.store import StoreError, write_bytes
 from al_jax.engine.learning import functions_of
 from al_jax.pool import stream
+from al_jax.sweep import UNSWEPT, Recipe, at
 from al_jax.types import Inputs, Posterior, PRNGKey
 
 FILE = "model.msgpack"
@@ -55,8 +57,10 @@ def save(directory: Path, inputs: Inputs, fitted: Any) -> None:
     write_bytes(directory / FILE, serialization.msgpack_serialize(jax.tree.map(np.asarray, tree)))
 
 
-def read(directory: Path, posterior: Posterior | None, index: int) -> Model:
-    """The model of the seed of this index; `posterior` is by default made again from the folder's `config.json`.
+def read(directory: Path, posterior: Posterior | None, index: int, values: Mapping[str, float] = UNSWEPT) -> Model:
+    """The model of the repetition of this index, which ran with the swept `values`.
+
+    Its `posterior` is by default made again from the folder's `config.json`.
 
     StoreError when no model was kept, or when it is of another posterior.
     """
@@ -64,7 +68,7 @@ def read(directory: Path, posterior: Posterior | None, index: int) -> Model:
     if not path.exists():
         raise StoreError(f"{directory} has no {FILE}: a campaign keeps its model when it is run with keep_model=True")
     kept = serialization.msgpack_restore(path.read_bytes())
-    posterior = recorded_posterior(directory) if posterior is None else posterior
+    posterior = at(recorded_recipe(directory), values) if posterior is None else posterior
     like = jax.eval_shape(posterior.init, jax.random.key(0), kept["row"])
     states = serialization.from_state_dict(like, kept["states"])
     shapes = [
@@ -76,8 +80,10 @@ def read(directory: Path, posterior: Posterior | None, index: int) -> Model:
     return Model(posterior, jax.tree.map(lambda leaf: leaf[index], states))
 
 
-def recorded_posterior(directory: Path) -> Posterior:
-    """The posterior of a run of `experiments.run`, from its texts; its data are loaded, for they set the network.
+def recorded_recipe(directory: Path) -> Recipe:
+    """The posterior of a run of `experiments.run`, or a function of swept numbers, from its texts.
+
+    Its data are loaded, for they set the network.
 
     StoreError when the folder has no such texts, or an imported file has changed since.
     """
@@ -93,4 +99,5 @@ def recorded_posterior(directory: Path) -> Posterior:
             raise StoreError(f"{path} is not the file that the run imported: expected one with the hash {known[:12]}")
     more = vocabulary.with_names(*map(vocabulary.imported, config.get("imports", {})))
     posterior, network, training, likelihood, data = (config[kind] for kind in kinds)
-    return vocabulary.posterior(posterior, vocabulary.dataset(data, more), network, training, likelihood, more)[0]
+    texts = posterior, vocabulary.dataset(data, more), network, training, likelihood
+    return vocabulary.recipe(*texts, more, config.get("sweep", ()))[0]

@@ -1,13 +1,14 @@
 """What a campaign is asked to do, its finished rounds on the host, and the tidy tables made of them."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from al_jax.data import Dataset, original_rows_of
+from al_jax.sweep import Repetition, text
 from al_jax.types import RoundInfo
 
 INITIAL = -1
@@ -74,23 +75,31 @@ def complete(records: list[Record], settings: Settings) -> bool:
     return bool((at_end(records[-1].info, settings) | ~finite(records)).all())
 
 
-def kept(records: list[Record], settings: Settings) -> Iterator[tuple[int, int, int, Record]]:
-    """(seed, its index, round, record) up to each seed's end: its first round `at_end`, or its last finite one.
+def seeds_of(settings: Settings) -> range:
+    """The seeds of a campaign."""
+    return range(settings.first_seed, settings.first_seed + settings.seeds)
 
-    A seed without a finite round keeps the first, so that it is counted among the seeds.
+
+def kept(
+    records: list[Record], settings: Settings, repetitions: Sequence[Repetition]
+) -> Iterator[tuple[Repetition, int, int, Record]]:
+    """(repetition, its index, round, record) up to each one's end: its first round `at_end`, or its last finite one.
+
+    One without a finite round keeps the first, so that it is counted among the seeds.
     """
-    for index in range(settings.seeds):
+    for index, repetition in enumerate(repetitions):
         for number, record in enumerate(records):
             if number and not record.info.fit["finite"][index]:
                 break
-            yield settings.first_seed + index, index, number, record
+            yield repetition, index, number, record
             if at_end(record.info, settings)[index] or not record.info.fit["finite"][index]:
                 break
 
 
-def stopped(records: list[Record], settings: Settings) -> dict[int, str]:
-    """Why each seed that did not reach the budget was stopped."""
-    return {settings.first_seed + index: _why(records, index) for index in np.flatnonzero(~finite(records)).tolist()}
+def stopped(records: list[Record], repetitions: Sequence[Repetition]) -> dict[Any, str]:
+    """Why each seed that did not reach the budget was stopped; of a sweep, by the repetition's name."""
+    rows = [(repetitions[index], index) for index in np.flatnonzero(~finite(records)).tolist()]
+    return {row.name if row.values else row.seed: _why(records, index) for row, index in rows}
 
 
 def _why(records: list[Record], index: int) -> str:
@@ -103,26 +112,36 @@ def _why(records: list[Record], index: int) -> str:
 
 
 def tables(
-    records: list[Record], settings: Settings, dataset: Dataset, start: np.ndarray, method: str
+    records: list[Record],
+    settings: Settings,
+    repetitions: Sequence[Repetition],
+    dataset: Dataset,
+    start: np.ndarray,
+    method: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tidy tables `rounds` and `acquired` of `Campaign`; rounds after a seed's end are left out.
 
-    `start [S, m]` are the initial rows. Metrics of a seed that diverged in its first round are NaN there: it never
-    reaches an accuracy, and has no area.
+    `start [S, m]` are the initial rows. Swept numbers have columns of their own and stand in the name of the method, so
+    that every setting is a method of its own to whatever reads the tables. Metrics of a seed that diverged in its first
+    round are NaN there: it never reaches an accuracy, and has no area.
     """
     rounds, acquired, origin = [], [], original_rows_of(dataset)
 
-    def labelled(seed: int, number: int, pick: int, row: int, score: float, label: Any) -> dict[str, Any]:
-        told = {"method": method, "seed": seed, "round": number, "pick": pick, "row": row}
+    def named(repetition: Repetition, number: int) -> dict[str, Any]:
+        name = f"{method}, {text(repetition.values)}" if repetition.values else method
+        return {"method": name, **repetition.values, "seed": repetition.seed, "round": number}
+
+    def labelled(repetition: Repetition, number: int, pick: int, row: int, score: float, label: Any) -> dict[str, Any]:
+        told = {**named(repetition, number), "pick": pick, "row": row}
         told |= {"original_row": int(origin[row]), "score": score}
         return told | ({"label": label.item()} if np.ndim(label) == 0 else {})
 
-    for seed, index, number, record in kept(records, settings):
+    for repetition, index, number, record in kept(records, settings, repetitions):
         info = record.info
         if number == 0:
             for pick, first in enumerate(start[index].tolist()):
-                acquired.append(labelled(seed, INITIAL, pick, first, np.nan, dataset.labels[first]))
-        row = {"method": method, "seed": seed, "round": number, "num_labelled": int(info.num_labelled[index])}
+                acquired.append(labelled(repetition, INITIAL, pick, first, np.nan, dataset.labels[first]))
+        row = {**named(repetition, number), "num_labelled": int(info.num_labelled[index])}
         diverged = not info.fit["finite"][index]
         row |= {name: np.nan if diverged else value[index].item() for name, value in info.metrics.items()}
         row |= {f"fit_{name}": value[index].item() for name, value in info.fit.items()}
@@ -131,7 +150,7 @@ def tables(
         per_pick = {name: value for name, value in info.info.items() if value.shape == info.rows.shape}
         for pick in np.flatnonzero(record.answered[index]).tolist():
             score, label = info.scores[index, pick].item(), record.labels[index, pick]
-            told = labelled(seed, number, pick, int(info.rows[index, pick]), score, label)
+            told = labelled(repetition, number, pick, int(info.rows[index, pick]), score, label)
             acquired.append(told | {f"info_{name}": value[index, pick].item() for name, value in per_pick.items()})
     # When a campaign begins without labels and every seed stops at once, the table must still have its columns.
     columns = ["method", "seed", "round", "pick", "row", "original_row", "score", "label"]

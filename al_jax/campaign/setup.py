@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from al_jax.campaign.records import Settings
+from al_jax.campaign.records import Settings, seeds_of
 from al_jax.data import Dataset, check, initial_rows
 from al_jax.data.leaks import copies
 from al_jax.engine import parallel
@@ -16,7 +16,8 @@ from al_jax.engine.learning import Sizes
 from al_jax.engine.parallel import Layout
 from al_jax.likelihood import categorical
 from al_jax.models.forward import num_rows
-from al_jax.types import Acquisition, Likelihood, Posterior
+from al_jax.sweep import Recipe
+from al_jax.types import Acquisition, Likelihood
 
 DEFAULT_CHUNK = 128  # where the network is not known
 LEAKED = 0.01
@@ -96,12 +97,12 @@ def start_rows(dataset: Dataset, settings: Settings, initial: np.ndarray | None 
             if len(wrong):
                 raise ValueError(f"initial has the row {wrong[0]}: expected distinct rows from 0 to {rows - 1}")
         return given.astype(np.int32)
-    seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
+    seeds = seeds_of(settings)
     return np.stack([initial_rows(seed, dataset.labels, size, classes, settings.balanced) for seed in seeds])
 
 
 def programs(
-    posterior: Posterior,
+    recipe: Recipe,
     acquisition: Acquisition,
     settings: Settings,
     likelihood: Likelihood | None = None,
@@ -112,14 +113,17 @@ def programs(
     given = {name: getattr(settings, name) for name in Sizes._fields}
     sizes = Sizes(**given | {"chunk_size": settings.chunk_size or DEFAULT_CHUNK})
     mesh = layout.mesh if layout is not None and layout.mode == "pool" else None
-    return build(posterior, acquisition, likelihood or categorical(), sizes, mesh)
+    return build(recipe, acquisition, likelihood or categorical(), sizes, mesh)
 
 
-def layout_of(settings: Settings, devices: Sequence[jax.Device] | None = None) -> Layout:
-    """How these settings use `devices` of all processes, by default all there are."""
+def layout_of(
+    settings: Settings, devices: Sequence[jax.Device] | None = None, repetitions: int | None = None
+) -> Layout:
+    """How these settings use `devices` of all processes, by default all there are; of a sweep, for so many rows."""
+    size = settings.seeds if repetitions is None else repetitions
     devices = parallel.devices() if devices is None else devices
     if settings.mode == "pool":
         chunk_size = settings.chunk_size or DEFAULT_CHUNK
-        return parallel.pool_layout(settings.seeds, settings.seed_block, chunk_size, devices)
+        return parallel.pool_layout(size, settings.seed_block, chunk_size, devices)
     local = [device for device in devices if device.process_index == jax.process_index()]
-    return parallel.layout(settings.seeds, settings.seed_block, local)
+    return parallel.layout(size, settings.seed_block, local)

@@ -13,6 +13,7 @@ from al_jax.data.dataset import take
 from al_jax.engine import lowering, parallel
 from al_jax.engine.parallel import Layout
 from al_jax.engine.state import State
+from al_jax.sweep import Repetition, columns
 from al_jax.types import Cycle, Inputs, Labelled, RoundInfo
 
 
@@ -29,9 +30,14 @@ class Compiled(NamedTuple):
 
 
 def compile_cycle(
-    programs: Cycle, dataset: Dataset, seeds: Sequence[int], rows: np.ndarray, batch_size: int, layout: Layout
+    programs: Cycle,
+    dataset: Dataset,
+    repetitions: Sequence[Repetition],
+    rows: np.ndarray,
+    batch_size: int,
+    layout: Layout,
 ) -> Compiled:
-    """Initialise all seeds from `rows [S, m]` and compile the programs of `Cycle`, once each.
+    """Initialise all repetitions from `rows [S, m]` and compile the programs of `Cycle`, once each.
 
     Those that know no acquisition are found again when a process compiles them for another one. An executable cannot
     compile again: called with another shape it raises.
@@ -39,8 +45,7 @@ def compile_cycle(
     test, validation = full_buffer((), dataset.test_labels), None
     if dataset.validation_labels is not None:
         validation = full_buffer(dataset.validation_inputs, dataset.validation_labels)
-    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-    first = parallel.split((keys, take(dataset.inputs, rows), rows, dataset.labels[rows]), layout)
+    first = parallel.split(beginnings(dataset, repetitions, rows), layout)
     available = parallel.replicate(np.ones(len(dataset.labels), bool), layout)
 
     began = time.perf_counter()
@@ -48,7 +53,7 @@ def compile_cycle(
     of_pool, of_test = (parallel.row_shapes(inputs, layout) for inputs in (dataset.inputs, dataset.test_inputs))
     of_validation = parallel.shapes(validation, layout)
     of_test = parallel.shapes(test, layout)._replace(inputs=of_test)
-    start = lowering.lower_over_seeds(programs.start, layout, (True,) * 4 + (False,), *first[0], available)
+    start = lowering.lower_over_seeds(programs.start, layout, FROM_SEEDS, *first[0][:4], available, first[0][4])
     blank = parallel.shapes(start.out_info, layout, of_seeds=True)
     remembering = first[0][0], blank.available, of_pool
     remember = lowering.lower_over_seeds(programs.remember, layout, (True, True, False), *remembering)
@@ -61,7 +66,7 @@ def compile_cycle(
         programs.choose, layout, (True, True, False, False), state, of_learned, of_pool, of_validation
     )
     batch, join, split = transfers(dataset, layout)
-    absorb = lower_absorb(programs.absorb, blank, batch, len(seeds), batch_size, dataset, layout)
+    absorb = lower_absorb(programs.absorb, blank, batch, len(repetitions), batch_size, dataset, layout)
     lowered = [start, remember, learn, choose, absorb]
     executables = dict(zip(Cycle._fields, lowering.compile_lowered(lowered), strict=True))
     lowering.check_memory(list(executables.values()), state, layout)
@@ -71,7 +76,7 @@ def compile_cycle(
     test = parallel.replicate(test, layout)._replace(inputs=parallel.place_rows(dataset.test_inputs, layout))
 
     def begin(group: tuple[Any, ...]) -> State:
-        state = run.start(*group, available)
+        state = run.start(*group[:4], available, group[4])
         return state._replace(memory=run.remember(group[0], state.available, inputs))
 
     states = [begin(group) for group in first]
@@ -89,8 +94,18 @@ def compile_cycle(
         answers = batch(*told)
         return [absorbed(run.absorb, group, part) for group, part in zip(groups, answers, strict=True)]
 
-    shapes = jax.tree.map(lambda leaf: np.empty((len(seeds), *leaf.shape[2:]), leaf.dtype), choose.out_info)
+    shapes = jax.tree.map(lambda leaf: np.empty((len(repetitions), *leaf.shape[2:]), leaf.dtype), choose.out_info)
     return Compiled(states, propose_all, absorb_all, join, split, shapes, compile_seconds)
+
+
+FROM_SEEDS = (True, True, True, True, False, True)
+"""Which arguments of `start` each seed has of its own."""
+
+
+def beginnings(dataset: Dataset, repetitions: Sequence[Repetition], rows: np.ndarray) -> tuple[Any, ...]:
+    """What `start` is given of its own, for all: keys, inputs, rows and labels at the start, and swept numbers."""
+    keys = jax.vmap(jax.random.key)(jnp.asarray([row.seed for row in repetitions]))
+    return keys, take(dataset.inputs, rows), rows, dataset.labels[rows], columns(repetitions)
 
 
 def lower_absorb(

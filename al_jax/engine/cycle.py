@@ -10,10 +10,11 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int
 
 from al_jax.engine.learning import Sizes, functions_of, learning
-from al_jax.engine.state import State, absorbing, keys, one_row, split_once, starting
+from al_jax.engine.state import State, absorbing, keys, one_row, posterior_of, split_once, starting
 from al_jax.memo import memoised
 from al_jax.mesh import EVERYWHERE, OWN_PART, joined, on_mesh, one_by_one_on_cpu, unplaced
 from al_jax.pool import candidates
+from al_jax.sweep import Recipe
 from al_jax.types import (
     Acquisition,
     Cycle,
@@ -23,7 +24,6 @@ from al_jax.types import (
     Learned,
     Likelihood,
     Pool,
-    Posterior,
     PRNGKey,
     Round,
     RoundInfo,
@@ -42,7 +42,7 @@ class Steps(NamedTuple):
 
     Those that know no acquisition are the same objects for every one, so that they are compiled once for all.
 
-    start(key, first [m, ...], rows [m], labels [m], available [N]) -> state without the acquisition's memory
+    start(key, first [m, ...], rows [m], labels [m], available [N], values = {}) -> state without memory
     remember(key, available [N], inputs | None) -> memory       `key` as given to `start`, `available` of its state
     learn(state, inputs | None, validation, test) -> (state, Learned)    knows no acquisition, reads no memory
     begin(state, data) -> Begun                  sample, prepare; `data.pool` is None when the pool is on the host
@@ -51,7 +51,7 @@ class Steps(NamedTuple):
     absorb(state, inputs [B, ...], rows [B], labels [B], valid [B], excluded [B] = none) -> state     neither
     """
 
-    posterior: Posterior
+    recipe: Recipe
     acquisition: Acquisition
     chunk_size: int
     pool_subset: int | None
@@ -66,14 +66,15 @@ class Steps(NamedTuple):
 
 @functools.partial(memoised, kept=32)  # as many as programs: an acquisition may hold arrays
 def cycle(
-    posterior: Posterior, acquisition: Acquisition, likelihood: Likelihood, sizes: Sizes, mesh: Mesh | None = None
+    recipe: Recipe, acquisition: Acquisition, likelihood: Likelihood, sizes: Sizes, mesh: Mesh | None = None
 ) -> Cycle:
     """Build the round of a campaign; vmap it over seeds and compile it once.
 
     With a `mesh` it scores on all its devices; inputs of pool and test set lie there as `parallel.place_rows` puts
-    them. ValueError for sizes that contradict each other.
+    them. A `recipe` that is a function makes the posterior of the swept numbers in the state. ValueError for sizes that
+    contradict each other.
     """
-    step = steps(posterior, acquisition, likelihood, sizes, mesh)
+    step = steps(recipe, acquisition, likelihood, sizes, mesh)
 
     @one_by_one_on_cpu
     def choose(state: State, learned: Learned, inputs: Inputs, validation: Labelled | None) -> RoundInfo:
@@ -94,7 +95,7 @@ def cycle(
 
 
 def steps(
-    posterior: Posterior, acquisition: Acquisition, likelihood: Likelihood, sizes: Sizes, mesh: Mesh | None = None
+    recipe: Recipe, acquisition: Acquisition, likelihood: Likelihood, sizes: Sizes, mesh: Mesh | None = None
 ) -> Steps:
     """The pieces of `cycle`, whose arguments these are."""
     batch_size, num_samples, max_labels, test_samples, chunk_size, pool_subset, warm_start, evaluate = sizes
@@ -114,11 +115,12 @@ def steps(
         return acquisition.init(split_once(key)[2], pool)
 
     def begin(state: State, data: Data) -> Begun:
-        draws = posterior.sample(keys(state).sample, state.posterior, num_samples)
+        draws = posterior_of(recipe, state).sample(keys(state).sample, state.posterior, num_samples)
         before = as_round(state, data, Begun(draws, None))
         return Begun(draws, acquisition.prepare(keys(state).prepare, before))
 
     def as_round(state: State, data: Data, begun: Begun) -> Round:
+        posterior = posterior_of(recipe, state)
         functions = functions_of(posterior, state.posterior, begun.draws)
         head = None
         if posterior.head is not None:
@@ -141,8 +143,6 @@ def steps(
         )
 
     # Learning knows nothing of batches and subsets: campaigns that differ in these alone share its program.
-    learn = learning(posterior, likelihood, sizes._replace(batch_size=1, max_labels=1, pool_subset=None), mesh)
-    start, absorb = starting(posterior, capacity, warm_start), absorbing(max_labels)
-    return Steps(
-        posterior, acquisition, chunk_size, pool_subset, start, remember, learn, begin, as_round, finish, absorb
-    )
+    learn = learning(recipe, likelihood, sizes._replace(batch_size=1, max_labels=1, pool_subset=None), mesh)
+    start, absorb = starting(recipe, capacity, warm_start), absorbing(max_labels)
+    return Steps(recipe, acquisition, chunk_size, pool_subset, start, remember, learn, begin, as_round, finish, absorb)

@@ -8,7 +8,7 @@ a shortlist of m rows only m rows are summarised. An acquisition that does not l
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,10 +17,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array
 
+from al_jax import sweep
 from al_jax.data import Dataset
-from al_jax.data.dataset import take
 from al_jax.engine import lowering, parallel
-from al_jax.engine.compiled import Compiled, absorbed, full_buffer, lower_absorb, transfers
+from al_jax.engine.compiled import FROM_SEEDS, Compiled, absorbed, beginnings, full_buffer, lower_absorb, transfers
 from al_jax.engine.cycle import Begun, Steps
 from al_jax.engine.host_pass import PIECE_BYTES, compile_pass, shape_of
 from al_jax.engine.parallel import Layout
@@ -28,13 +28,14 @@ from al_jax.engine.state import State, keys
 from al_jax.mesh import EVERYWHERE, on_mesh, one_by_one_on_cpu
 from al_jax.models.forward import num_rows
 from al_jax.pool import offered_rows, ranked, shortlisted
+from al_jax.sweep import UNSWEPT, Repetition
 from al_jax.types import Data, Labelled, Learned, Pool, RoundInfo
 
 
 def compile_host_pool(
     steps: Steps,
     dataset: Dataset,
-    seeds: Sequence[int],
+    repetitions: Sequence[Repetition],
     rows: np.ndarray,
     batch_size: int,
     layout: Layout,
@@ -51,7 +52,7 @@ def compile_host_pool(
     if dataset.validation_labels is not None:
         validation = parallel.replicate(full_buffer(dataset.validation_inputs, dataset.validation_labels), layout)
     mesh = layout.mesh if layout.mode == "pool" else None
-    check_pool_is_not_read(steps, dataset, rows.shape[1], validation, test, mesh)
+    check_pool_is_not_read(steps, dataset, rows.shape[1], validation, test, mesh, repetitions[0].values)
     size = num_rows(dataset.inputs)
     subset = size if steps.pool_subset is None else min(steps.pool_subset, size)
 
@@ -72,12 +73,11 @@ def compile_host_pool(
         return steps.finish(state, learned, Data(state.labelled, validation), begun, _numbers(rows, size), summary)
 
     began = time.perf_counter()
-    keys_of_seeds = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-    starts = parallel.split((keys_of_seeds, take(dataset.inputs, rows), rows, dataset.labels[rows]), layout)
+    starts = parallel.split(beginnings(dataset, repetitions, rows), layout)
     available = parallel.replicate(np.ones(size, bool), layout)
     batch, join, split = transfers(dataset, layout)
     lower = lowering.lower_over_seeds
-    start = lower(steps.start, layout, (True,) * 4 + (False,), *starts[0], available)
+    start = lower(steps.start, layout, FROM_SEEDS, *starts[0][:4], available, starts[0][4])
     blank = parallel.shapes(start.out_info, layout, of_seeds=True)
     remember = lower(steps.remember, layout, (True, True, False), starts[0][0], blank.available, None)
     state = blank._replace(memory=parallel.shapes(remember.out_info, layout, of_seeds=True))
@@ -85,7 +85,7 @@ def compile_host_pool(
     learned = parallel.shapes(learn.out_info[1], layout, of_seeds=True)
     begins = lower(begin, layout, (True, False), state, validation, kept=False)
     begun, offered = parallel.shapes(begins.out_info, layout, of_seeds=True)
-    absorb = lower_absorb(steps.absorb, blank, batch, len(seeds), batch_size, dataset, layout)
+    absorb = lower_absorb(steps.absorb, blank, batch, len(repetitions), batch_size, dataset, layout)
     lowered = [start, remember, learn, begins, absorb]
     _, m = steps.acquisition.shortlist or (None, subset)
     known = state, validation, begun
@@ -107,7 +107,7 @@ def compile_host_pool(
     compile_seconds = time.perf_counter() - began
 
     def started(group: tuple[Any, ...]) -> State:
-        state = run_start(*group, available)
+        state = run_start(*group[:4], available, group[4])
         return state._replace(memory=run_remember(group[0], state.available, None))
 
     def learn_one(state: State) -> tuple[State, Learned]:
@@ -130,7 +130,7 @@ def compile_host_pool(
         answers = batch(*told)
         return [absorbed(run_absorb, group, part) for group, part in zip(groups, answers, strict=True)]
 
-    shapes = jax.tree.map(lambda leaf: np.empty((len(seeds), *leaf.shape[2:]), leaf.dtype), finishes.out_info)
+    shapes = jax.tree.map(lambda leaf: np.empty((len(repetitions), *leaf.shape[2:]), leaf.dtype), finishes.out_info)
     return Compiled([*map(started, starts)], propose_all, absorb_all, join, split, shapes, compile_seconds)
 
 
@@ -141,13 +141,14 @@ def check_pool_is_not_read(
     validation: Labelled | None,
     test: Labelled,
     mesh: Mesh | None = None,
+    values: Mapping[str, float] = UNSWEPT,
 ) -> None:
     """ValueError, naming the function, when the posterior or the acquisition does not work without a pool.
 
     Every function is traced without one, and where that fails once more with it, so that other errors stay what they
     are. Nothing is computed.
     """
-    posterior, acquisition, size = steps.posterior, steps.acquisition, num_rows(dataset.inputs)
+    posterior, acquisition, size = sweep.at(steps.recipe, values), steps.acquisition, num_rows(dataset.inputs)
     validation, test = jax.tree.map(jnp.asarray, (validation, test))  # a tracer does not index NumPy arrays
     count = min(size, steps.pool_subset or size, acquisition.shortlist[1] if acquisition.shortlist else size)
 
@@ -179,6 +180,7 @@ def check_pool_is_not_read(
         steps.start,
         *(jax.ShapeDtypeStruct((), jax.random.key(0).dtype), inputs(num_initial), rows(num_initial)),
         *(rows(num_initial, *dataset.labels.shape[1:]), shape_of((size,), bool)),
+        {name: shape_of((), jnp.float32) for name in values},
     )
     memory = without_pool(
         "acquisition.init",

@@ -1,6 +1,6 @@
 """The half of a round that knows no acquisition: fit the posterior, and evaluate it on the test set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from al_jax.engine.state import State, keys, one_row
+from al_jax import sweep
+from al_jax.engine.state import State, keys, one_row, posterior_of
 from al_jax.memo import memoised
 from al_jax.mesh import EVERYWHERE, OWN_PART, on_mesh, one_by_one_on_cpu, unplaced
 from al_jax.pool import stream
+from al_jax.sweep import Recipe
 from al_jax.types import Data, Inputs, Labelled, Learned, Likelihood, Pool, Posterior, PRNGKey
 
 TEST_SPEC = Labelled(OWN_PART, EVERYWHERE, EVERYWHERE, EVERYWHERE, EVERYWHERE)  # type: ignore[arg-type]
@@ -54,7 +56,7 @@ def functions_of(posterior: Posterior, state: Any, draws: Any) -> Callable[[Inpu
 
 @memoised
 def learning(
-    posterior: Posterior, likelihood: Likelihood, sizes: Sizes, mesh: Mesh | None
+    recipe: Recipe, likelihood: Likelihood, sizes: Sizes, mesh: Mesh | None
 ) -> Callable[..., tuple[State, Learned]]:
     """`Steps.learn`: metrics are of the draws of the scores, or of `sizes.test_samples` others."""
     own_samples = sizes.test_samples is not None
@@ -65,17 +67,20 @@ def learning(
     ) -> tuple[State, Learned]:
         """Fit, and evaluate on `test`. The state changes only in its fitted posterior."""
         pool = None if inputs is None else Pool(unplaced(inputs, len(state.available), mesh), state.available)
-        key = keys(state)
+        key, posterior = keys(state), posterior_of(recipe, state)
         fresh = state.posterior if sizes.warm_start else posterior.init(key.init, one_row(state.labelled))
         fitted, info = posterior.fit(key.fit, fresh, Data(state.labelled, validation, pool))
         sample_key = jax.random.fold_in(key.sample, 1) if own_samples else key.sample
-        return state._replace(posterior=fitted), Learned(info, evaluate(fitted, sample_key, test))
+        state = state._replace(posterior=fitted)
+        return state, Learned(info, evaluate(state, sample_key, test))
 
     @one_by_one_on_cpu
-    def evaluate(fitted: Any, key: PRNGKey, test: Labelled) -> dict[str, Array]:
-        return on_mesh(evaluated, mesh, EVERYWHERE, EVERYWHERE, TEST_SPEC)(fitted, key, test)
+    def evaluate(state: State, key: PRNGKey, test: Labelled) -> dict[str, Array]:
+        bare = state.posterior, state.values
+        return on_mesh(evaluated, mesh, EVERYWHERE, EVERYWHERE, TEST_SPEC)(bare, key, test)
 
-    def evaluated(fitted: Any, key: PRNGKey, test: Labelled) -> dict[str, Array]:
+    def evaluated(bare: tuple[Any, Mapping[str, Array]], key: PRNGKey, test: Labelled) -> dict[str, Array]:
+        fitted, posterior = bare[0], sweep.at(recipe, bare[1])
         functions = functions_of(posterior, fitted, posterior.sample(key, fitted, num_samples))
 
         def of_chunk(x: Inputs, _: Array) -> Any:

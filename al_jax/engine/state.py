@@ -1,13 +1,15 @@
 """What a campaign is between two rounds: its state, the randomness of a round, the first state and the next one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from al_jax import sweep
 from al_jax.memo import memoised
+from al_jax.sweep import UNSWEPT, Recipe
 from al_jax.threefry import as_before, written_out
 from al_jax.types import Inputs, Labelled, Posterior, PRNGKey
 
@@ -21,6 +23,7 @@ class State(NamedTuple):
     available: Bool[Array, " N"]
     posterior: Any  # as the last round fitted it
     memory: Any  # the acquisition's
+    values: Mapping[str, Array] = UNSWEPT
 
 
 class Keys(NamedTuple):
@@ -42,13 +45,24 @@ def keys(state: State) -> Keys:
     return Keys(init_key, fit_key, *jax.random.split(assess_key, 5))
 
 
+def posterior_of(recipe: Recipe, state: State) -> Posterior:
+    """The posterior of this campaign: the recipe's, of its swept numbers."""
+    return sweep.at(recipe, state.values)
+
+
 @memoised
-def starting(posterior: Posterior, capacity: int, warm_start: bool) -> Callable[..., State]:
+def starting(recipe: Recipe, capacity: int, warm_start: bool) -> Callable[..., State]:
     """`Steps.start`, with a labelled buffer of `capacity` slots."""
 
     def start(
-        key: PRNGKey, first: Inputs, rows: Int[Array, " m"], labels: Array, available: Bool[Array, " N"]
+        key: PRNGKey,
+        first: Inputs,
+        rows: Int[Array, " m"],
+        labels: Array,
+        available: Bool[Array, " N"],
+        values: Mapping[str, Array] = UNSWEPT,
     ) -> State:
+        posterior = sweep.at(recipe, values)
         key, posterior_key, _ = split_once(key)
 
         def buffer(values: Array) -> Array:
@@ -68,7 +82,7 @@ def starting(posterior: Posterior, capacity: int, warm_start: bool) -> Callable[
             fresh = jax.tree.map(
                 lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(posterior.init, key, row)
             )
-        return State(key, jnp.zeros((), jnp.int32), labelled, available.at[rows].set(False), fresh, None)
+        return State(key, jnp.zeros((), jnp.int32), labelled, available.at[rows].set(False), fresh, None, values)
 
     return start
 

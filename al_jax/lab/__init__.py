@@ -8,6 +8,7 @@ and `labelling` let a person be the oracle.
 from al_jax.lab.check import CheckError, check
 from al_jax.lab.compare import compare
 from al_jax.lab.comparison import Comparison
+from al_jax.lab.comparisons import Comparisons
 from al_jax.lab.inspect import Inspection, inspect
 from al_jax.lab.label import label
 from al_jax.lab.labelling import Labelling, labelling
@@ -19,6 +20,7 @@ __all__ = [
     "TASKS",
     "CheckError",
     "Comparison",
+    "Comparisons",
     "Inspection",
     "Labelling",
     "Replay",

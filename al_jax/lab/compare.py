@@ -12,9 +12,11 @@ from al_jax.campaign import store
 from al_jax.lab import recorded, stored
 from al_jax.lab.check import CheckError, check_usable, explained
 from al_jax.lab.comparison import Comparison, compared
+from al_jax.lab.comparisons import Comparisons
 from al_jax.lab.recorded import Ready, Recorded
 from al_jax.lab.show import progress
 from al_jax.lab.tasks import Task
+from al_jax.sweep import Sweep, settings_of
 from al_jax.types import Acquisition, ScoreFn
 
 Method: TypeAlias = str | ScoreFn | Acquisition
@@ -22,8 +24,11 @@ Method: TypeAlias = str | ScoreFn | Acquisition
 
 
 def compare(
-    methods: Mapping[str, Method] | Sequence[str | ScoreFn], seeds: int = 8, task: str | Task = "digits"
-) -> Comparison:
+    methods: Mapping[str, Method] | Sequence[str | ScoreFn],
+    seeds: int = 8,
+    task: str | Task = "digits",
+    sweep: Sweep | None = None,
+) -> Comparison | Comparisons:
     """Run campaigns of `methods` on a task, and compare them with random, entropy, BALD and BatchBALD.
 
     Every method starts from the same initial rows and networks, seed by seed, and is one compiled program. The
@@ -36,6 +41,8 @@ def compare(
         empty; a baseline in the list is there anyway.
       seeds: S, at least 2 for an interval; 6 and more give intervals that hold at all budgets at once.
       task: a name of `lab.TASKS`, or a `Task` of your own.
+      sweep: numbers of the task's posterior to try, in all combinations and in the same program:
+        `{"learning_rate": [3e-4, 1e-3], "dropout": [0.25, 0.5]}`. The answer is then a `Comparison` for each setting.
 
     CheckError, before anything is run, when a method cannot work (see `check_usable`). ValueError for an unknown task,
     a name that a baseline has, fewer than 2 seeds. RuntimeError when all seeds of a method diverge.
@@ -45,7 +52,7 @@ def compare(
     if seeds < 2:
         raise ValueError(f"seeds={seeds}: expected at least 2, since one difference has no interval")
     recorded.start()
-    ready = recorded.ready(task, seeds)
+    ready = recorded.ready(task, seeds, sweep)
     for name, method in given.items():
         if not isinstance(method, str | Acquisition):
             check_usable(method, name)
@@ -64,7 +71,15 @@ def compare(
         for name, acquisition in acquisitions.items():
             runs[name] = recorded.in_memory(ready, acquisition, name, console, report)
             check_scores(name, runs[name])
-    return compared(ready, baselines | acquisitions, runs, [*given])
+    settings = settings_of(ready.posterior, sweep)
+    if not sweep:
+        return compared(ready, baselines | acquisitions, runs, [*given])
+
+    def of(values: dict[str, float]) -> Comparison:
+        alone = {name: run._replace(campaign=run.campaign.at(**values)) for name, run in runs.items()}
+        return compared(ready, baselines | acquisitions, alone, [*given], values)
+
+    return Comparisons(tuple(of(values) for values in settings))
 
 
 def named(methods: Mapping[str, Method] | Sequence[str | ScoreFn]) -> dict[str, Method]:
@@ -119,7 +134,7 @@ def check_traces(ready: Ready, name: str, acquisition: Acquisition) -> None:
     rows = np.zeros(ready.settings.initial_labels, np.int32)
     try:
         functions = campaign.programs(ready.posterior, acquisition, ready.settings)
-        state = jax.eval_shape(functions.init, jax.random.key(0), dataset.inputs, rows, dataset.labels[rows])
+        state = recorded.abstract_state(ready, functions, rows)
         jax.eval_shape(functions.propose, state, dataset.inputs, *recorded.splits(dataset))
     except Exception as error:  # whatever the user's functions do
         raise explained(name, error, Acquisition.__doc__ or "") from None

@@ -11,6 +11,7 @@ from al_jax import plots, results
 from al_jax.lab import statistics
 from al_jax.lab.recorded import Ready, Recorded
 from al_jax.lab.show import figure_html, fixed, table_html, table_text
+from al_jax.sweep import UNSWEPT, text
 from al_jax.types import Acquisition
 
 AGAINST = ("random", "bald")
@@ -47,6 +48,8 @@ class Comparison:
     penalties: pd.DataFrame
     costs: pd.DataFrame
     stopped: dict[tuple[str, int], str]
+    values: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """The swept numbers that it ran with."""
 
     def figure(self) -> Figure:
         """Learning curves, and the differences to random and to BALD with intervals that hold everywhere at once.
@@ -63,7 +66,10 @@ class Comparison:
     def title(self) -> str:
         """The task, its seeds and its budget."""
         s = self.task.settings
-        return f"{self.task.name}: {s.seeds} seeds, {s.initial_labels} to {s.max_labels} labels by {s.batch_size}"
+        setting = f", {text(self.values)}" if self.values else ""
+        return (
+            f"{self.task.name}: {s.seeds} seeds, {s.initial_labels} to {s.max_labels} labels by {s.batch_size}{setting}"
+        )
 
     def __repr__(self) -> str:
         parts = [self._verdict(), *(table_text(*part) for part in self._tables())]
@@ -93,9 +99,13 @@ class Comparison:
 
 
 def compared(
-    task: Ready, methods: Mapping[str, Acquisition], runs: Mapping[str, Recorded], new: list[str]
+    task: Ready,
+    methods: Mapping[str, Acquisition],
+    runs: Mapping[str, Recorded],
+    new: list[str],
+    values: Mapping[str, float] = UNSWEPT,
 ) -> Comparison:
-    """Make the tables of `runs`, the baselines' and the `new` methods'."""
+    """Make the tables of `runs`, the baselines' and the `new` methods', of one setting of a sweep."""
     campaigns = {name: run.campaign for name, run in runs.items()}
     rounds = pd.concat([c.rounds for c in campaigns.values()], ignore_index=True)
     costs = pd.DataFrame(
@@ -121,4 +131,5 @@ def compared(
         statistics.penalties(rounds),
         costs,
         {(name, seed): why for name, c in campaigns.items() for seed, why in c.stopped.items()},
+        values,
     )

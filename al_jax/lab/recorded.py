@@ -21,7 +21,8 @@ from al_jax.engine import chunks, parallel
 from al_jax.engine.compiled import full_buffer
 from al_jax.lab.show import Report
 from al_jax.lab.tasks import Task, task
-from al_jax.types import Acquisition, Labelled, Posterior
+from al_jax.sweep import UNSWEPT, Recipe, Sweep, at, settings_of
+from al_jax.types import Acquisition, Cycle, Labelled
 
 
 class Ready(NamedTuple):
@@ -29,9 +30,10 @@ class Ready(NamedTuple):
 
     name: str
     dataset: Dataset
-    posterior: Posterior
+    posterior: Recipe
     settings: Settings
     keep_states: bool
+    sweep: Sweep | None = None
 
 
 class Snapshot(NamedTuple):
@@ -64,16 +66,25 @@ def start() -> None:
             return  # JAX has begun: its devices will do
 
 
-def ready(name: str | Task, seeds: int | None = None) -> Ready:
+def ready(name: str | Task, seeds: int | None = None, sweep: Sweep | None = None) -> Ready:
     """Load the task's data and build its posterior; ValueError for an unknown task, a regression, or unfit settings."""
     chosen = task(name) if seeds is None else task(name, seeds=seeds)
     dataset = campaign.validate(chosen.dataset(), chosen.settings)
     num_classes(dataset)
-    posterior, settings = chosen.posterior(dataset), chosen.settings
+    settings, keep_states = chosen.settings, chosen.keep_states and not sweep
+    posterior = functools.partial(chosen.posterior, dataset) if sweep else chosen.posterior(dataset)
+    first = at(posterior, settings_of(posterior, sweep)[0])
     if settings.chunk_size is None:
-        size = chunks.automatic(posterior, dataset.inputs, settings.num_samples)
+        size = chunks.automatic(first, dataset.inputs, settings.num_samples)
         settings = dataclasses.replace(settings, chunk_size=size)
-    return Ready(chosen.name, dataset, posterior, settings, chosen.keep_states)
+    return Ready(chosen.name, dataset, posterior, settings, keep_states, sweep)
+
+
+def abstract_state(ready: Ready, functions: Cycle, rows: np.ndarray) -> Any:
+    """The shapes of a first state from pool rows int [m]."""
+    dataset = ready.dataset
+    first = jax.random.key(0), dataset.inputs, rows, dataset.labels[rows]
+    return jax.eval_shape(functions.init, *first, values=settings_of(ready.posterior, ready.sweep)[0])
 
 
 def splits(dataset: Dataset) -> tuple[Labelled | None, Labelled]:
@@ -97,9 +108,8 @@ def record(
     settings, labels = ready.settings, ready.dataset.labels
     total = -(-(settings.max_labels - settings.initial_labels) // settings.batch_size)
     report(f"{method}: compiling", 0, total)
-    loop = campaign.rounds(
-        ready.posterior, acquisition, ready.dataset, settings, method=method, results=results, console=console
-    )
+    how = {"method": method, "results": results, "console": console, "sweep": ready.sweep}
+    loop = campaign.rounds(ready.posterior, acquisition, ready.dataset, settings, **how)
     try:
         proposed = next(loop)
         while True:
@@ -134,7 +144,7 @@ def write(folder: Path, round: int, snapshot: Snapshot) -> None:
 def read(folder: Path, ready: Ready, round: int) -> Snapshot:
     """What `write` wrote."""
     row = jax.tree.map(lambda leaf: leaf[:1], ready.dataset.inputs)
-    structure = jax.tree.structure(jax.eval_shape(ready.posterior.init, jax.random.key(0), row))
+    structure = jax.tree.structure(jax.eval_shape(at(ready.posterior, UNSWEPT).init, jax.random.key(0), row))
     with np.load(folder / f"{round:04}.npz") as arrays:
         leaves = [arrays[name] for name in sorted(arrays) if name.startswith("posterior_")]
         posterior = jax.tree.unflatten(structure, leaves)

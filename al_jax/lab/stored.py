@@ -72,7 +72,7 @@ def configuration(ready: Ready, method: str, acquisition: Acquisition) -> dict[s
         "device": device.device_kind,
         "threads": parallel.thread_pool_size() if device.platform == "cpu" else None,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-    }
+    } | ({"sweep": {name: [*map(float, found)] for name, found in ready.sweep.items()}} if ready.sweep else {})
 
 
 def folder_of(config: dict[str, Any]) -> Path:
@@ -111,7 +111,7 @@ def _program_hash(ready: Ready, acquisition: Acquisition) -> str:
     dataset = ready.dataset
     functions = campaign.programs(ready.posterior, acquisition, dataclasses.replace(ready.settings, pool_on="device"))
     rows = campaign.start_rows(dataset, ready.settings)
-    state = jax.eval_shape(functions.init, jax.random.key(0), dataset.inputs, rows[0], dataset.labels[rows[0]])
+    state = recorded.abstract_state(ready, functions, rows[0])
     arrays = dataset.inputs, *recorded.splits(dataset)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arrays)
     text = jax.jit(functions.propose).lower(state, *shapes).as_text()

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
-import optax
 
 from al_jax import data
 from al_jax.campaign.records import Settings
@@ -16,7 +15,7 @@ from al_jax.errors import unknown
 from al_jax.likelihood import categorical
 from al_jax.models import MLP, BatchBALDCNN, LeNet
 from al_jax.posteriors import mc_dropout
-from al_jax.training import Training
+from al_jax.training import Training, adam
 from al_jax.types import Posterior
 
 
@@ -24,7 +23,8 @@ class Task(NamedTuple):
     """A data set, a posterior and the settings of its campaigns; `lab.compare(..., task=Task(...))` takes your own.
 
     name: of the folder in which its baselines are stored; another data set or posterior of the same name gets another.
-    dataset, posterior: functions, so that nothing is loaded before it is needed; the posterior is made for the data.
+    dataset, posterior: functions, so that nothing is loaded before it is needed; the posterior is made for the data,
+        and of the numbers of a sweep by name. Those of `lab.TASKS` take `learning_rate` and `dropout`.
     settings: `seeds` is replaced by that of the comparison.
     keep_states: whether the fitted posteriors of every round are kept, for `replay` and `inspect`: seeds x rounds
         copies of the parameters for each method.
@@ -32,18 +32,20 @@ class Task(NamedTuple):
 
     name: str
     dataset: Callable[[], Dataset]
-    posterior: Callable[[Dataset], Posterior]
+    posterior: Callable[..., Posterior]
     settings: Settings = Settings()
     keep_states: bool = True
 
 
-def dropout(network: Callable[..., nn.Module], dataset: Dataset, steps: int = 300, **options: Any) -> Posterior:
-    """MC dropout on `network(num_classes, mean, std)`, normalised by the pool, `steps` of Adam at 1e-3 on 32 rows."""
+def dropout(
+    network: Callable[..., nn.Module], dataset: Dataset, steps: int = 300, learning_rate: float = 1e-3, **options: Any
+) -> Posterior:
+    """MC dropout on `network(num_classes, mean, std)`, normalised by the pool, `steps` of Adam on 32 rows."""
     inputs = np.asarray(dataset.inputs)
     module = network(
         num_classes=dataset.num_classes, mean=float(inputs.mean()), std=float(inputs.std()) or 1.0, **options
     )
-    return mc_dropout(module, categorical(), Training(optax.adam(1e-3), steps=steps))
+    return mc_dropout(module, categorical(), Training(adam(learning_rate), steps=steps))
 
 
 mlp = partial(dropout, MLP)

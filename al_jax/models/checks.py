@@ -5,6 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from al_jax.sweep import known
+
 
 def check_attributes(module: Any) -> None:
     """ValueError, naming the attribute, for what no network can have.
@@ -12,7 +14,7 @@ def check_attributes(module: Any) -> None:
     Dropout is in [0, 1), mean a float32 and std a positive one, dtype floating, and every width at least 1.
     """
     largest, smallest = (float(bound) for bound in (np.finfo(np.float32).max, np.finfo(np.float32).tiny))
-    if not 0 <= module.dropout < 1:
+    if known(module.dropout) and not 0 <= module.dropout < 1:
         raise ValueError(f"dropout={module.dropout}: expected 0 or more and less than 1")
     if not abs(module.mean) <= largest:
         raise ValueError(f"mean={module.mean}: expected a finite float32")

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from al_jax.models.convolution import channel_masked_convolution, convolution
+from al_jax.sweep import is_zero, known
 from al_jax.types import PRNGKey
 
 Initializer = Callable[..., Array]
@@ -51,7 +52,7 @@ class Dropout(nn.Module):
 
         `broadcast_dims=(1, 2)` drops whole channels of images `[n, h, w, c]`.
         """
-        if self.deterministic or self.rate == 0:
+        if self.deterministic or is_zero(self.rate):
             return x
         shape = tuple(1 if axis in self.broadcast_dims else size for axis, size in enumerate(x.shape))
         keep = random_mask(self.make_rng("dropout"), 1.0 - self.rate, shape)
@@ -82,7 +83,7 @@ class ChannelDropoutConv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         strides = _pair(self.strides)
-        if self.deterministic or self.rate == 0:
+        if self.deterministic or is_zero(self.rate):
             return convolution(x, kernel, strides, self.padding) + bias
         keep = random_mask(self.make_rng("dropout"), 1.0 - self.rate, (len(x), x.shape[-1]))
         masks = keep.astype(x.dtype) / (1.0 - self.rate)
@@ -90,8 +91,12 @@ class ChannelDropoutConv(nn.Module):
 
 
 def random_mask(key: PRNGKey, probability: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
-    """Independent draws, True with exactly `probability`; where that is a multiple of 1/256, several a random word."""
-    width = next((b for b in (1, 2, 4, 8) if (probability * 2**b).is_integer()), None)
+    """Independent draws, True with exactly `probability`; where that is a multiple of 1/256, several a random word.
+
+    A swept probability has other draws than the same number alone: it always takes 32 bits.
+    """
+    widths = (1, 2, 4, 8) if known(probability) else ()
+    width = next((b for b in widths if (probability * 2**b).is_integer()), None)
     if width is None:
         return jax.random.bernoulli(key, probability, shape)
     a_word = 32 // width

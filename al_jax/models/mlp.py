@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Shaped
 
 from al_jax.models.checks import check_attributes
 from al_jax.models.layers import Dropout
+from al_jax.sweep import is_zero
 
 
 class MLP(nn.Module):
@@ -44,7 +45,7 @@ class MLP(nn.Module):
         x = (jnp.asarray(x, jnp.float32).reshape(len(x), -1) - self.mean) / self.std
         for width in self.hidden:
             x = nn.relu(self.dense(width, dtype=self.dtype)(x))
-            if self.dropout:
+            if not is_zero(self.dropout):
                 x = Dropout(self.dropout, deterministic=not train)(x)
         self.sow("intermediates", "features", x)
         return (self.last or self.dense)(self.num_classes, dtype=self.dtype)(x).astype(jnp.float32)

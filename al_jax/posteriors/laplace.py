@@ -21,6 +21,7 @@ from al_jax.posteriors.curvature import (
     whitened,
 )
 from al_jax.posteriors.point import point
+from al_jax.sweep import if_swept, known
 from al_jax.training import Training
 from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predictions, PRNGKey
 
@@ -62,7 +63,7 @@ def laplace(
         raise ValueError("likelihood: expected one that is convex in the outputs, and noise learned row by row is not")
     if structure not in ("full", "kron", "diag"):
         raise ValueError(f"structure={structure!r}: expected 'full', 'kron' or 'diag'")
-    if prior_precision is not None and not prior_precision > 0:
+    if prior_precision is not None and known(prior_precision) and not prior_precision > 0:
         raise ValueError(f"prior_precision={prior_precision}: expected a positive number or None")
     network = point(module, likelihood, training)
 
@@ -72,16 +73,18 @@ def laplace(
         rows, columns = weights.shape
         sides = {"full": (rows * columns,), "kron": (rows, columns), "diag": ()}[structure]
         flat = Curvature(jnp.zeros_like(weights), tuple(jnp.eye(side) for side in sides))
-        return State(params, WeightGaussian(weights, flat, jnp.asarray(prior_precision or 1.0)))
+        return State(
+            params, WeightGaussian(weights, flat, jnp.asarray(1.0 if prior_precision is None else prior_precision))
+        )
 
     @one_by_one_on_cpu
-    def approximated(rows: Any, start: Array) -> tuple[WeightGaussian, Array]:
-        return fit_gaussian(likelihood, rows, start, structure, prior_precision)
+    def approximated(rows: Any, start: Array, swept: Array | None) -> tuple[WeightGaussian, Array]:
+        return fit_gaussian(likelihood, rows, start, structure, prior_precision if swept is None else swept)
 
     def fit(key: PRNGKey, state: State, data: Data) -> tuple[State, dict[str, Array]]:
         params, info = network.fit(key, state.params, data)
         path, rows = last_rows(module, params, data.labelled)
-        gaussian, evidence = approximated(rows, stacked(params, path))
+        gaussian, evidence = approximated(rows, stacked(params, path), if_swept(prior_precision))
         some = data.labelled.count > 0
         fitted = State(replaced(params, path, gaussian.mode), gaussian)
         kept = jax.tree.map(lambda new, old: jnp.where(some, new, old), fitted, state)

@@ -19,6 +19,7 @@ from al_jax.posteriors.curvature import at_edge, fit_gaussian, negative_log_like
 from al_jax.posteriors.laplace import last_rows, predict_last
 from al_jax.posteriors.point import point
 from al_jax.posteriors.prior import Prior, as_prior, by_name, distributions, from_names, model
+from al_jax.sweep import if_swept, known
 from al_jax.training import Training
 from al_jax.types import Data, Inputs, Likelihood, Posterior, Predictions, PRNGKey
 
@@ -72,7 +73,7 @@ def nuts_last_layer(
     if likelihood.outputs not in (None, 1):
         raise ValueError("likelihood: expected one that is convex in the outputs, and noise learned row by row is not")
     check_lengths(chains, warmup, draws)
-    if prior_std is not None and not prior_std > 0:
+    if prior_std is not None and known(prior_std) and not prior_std > 0:
         raise ValueError(f"prior_std={prior_std}: expected a positive number or None")
     network = point(module, likelihood, training)
     precision = None if prior_std is None else prior_std**-2.0
@@ -81,11 +82,11 @@ def nuts_last_layer(
         params = network.init(key, x)
         shape = stacked(params, last_layer(module, params, x)).shape
         noise = jax.random.normal(jax.random.fold_in(key, 1), (chains * draws, *shape))
-        return State(params, noise * (prior_std or 1.0))
+        return State(params, noise * (1.0 if prior_std is None else prior_std))
 
     @one_by_one_on_cpu
-    def sampled(key: PRNGKey, rows: Any, start: Array) -> tuple[Chains, Array]:
-        gaussian, _ = fit_gaussian(likelihood, rows, start, "kron", precision)
+    def sampled(key: PRNGKey, rows: Any, start: Array, swept: Array | None) -> tuple[Chains, Array]:
+        gaussian, _ = fit_gaussian(likelihood, rows, start, "kron", precision if swept is None else swept)
 
         def potential(noise: Array) -> Array:
             weights = whitened(gaussian, noise)
@@ -102,7 +103,7 @@ def nuts_last_layer(
         train_key, run_key = jax.random.split(key)
         params, info = network.fit(train_key, state.params, data)
         path, rows = last_rows(module, params, data.labelled)
-        run, found = sampled(run_key, rows, stacked(params, path))
+        run, found = sampled(run_key, rows, stacked(params, path), if_swept(precision))
         weights = run.positions.reshape(-1, *run.positions.shape[2:])
         fitted = State(replaced(params, path, weights.mean(0)), weights)
         kept, report = keep(state, fitted, run, run.positions, data.labelled.count)
@@ -160,11 +161,11 @@ def nuts(
         return State(first, jax.tree.map(lambda leaf: jnp.repeat(leaf, draws, axis=0), params))
 
     @one_by_one_on_cpu
-    def sampled(key: PRNGKey, labelled: Any, state: State) -> tuple[Chains, Array]:
+    def sampled(key: PRNGKey, labelled: Any, state: State, swept: Prior | None) -> tuple[Chains, Array]:
         known = jnp.arange(len(labelled.rows)) < labelled.count
         places = jnp.where(known, jnp.arange(len(known)), 0)
         inputs, labels = jax.tree.map(lambda leaf: jnp.asarray(leaf)[places], (labelled.inputs, labelled.labels))
-        sites = model(distributions(chosen, state.params), state.params)
+        sites = model(distributions(chosen if swept is None else swept, state.params), state.params)
 
         def network(position: dict[str, Array]) -> Any:
             return from_names(constrain_fn(sites, (), {}, position), state.params)
@@ -185,7 +186,7 @@ def nuts(
         return run, outputs
 
     def fit(key: PRNGKey, state: State, data: Data) -> tuple[State, dict[str, Array]]:
-        run, outputs = sampled(key, jax.tree.map(jnp.asarray, data.labelled), state)
+        run, outputs = sampled(key, jax.tree.map(jnp.asarray, data.labelled), state, if_swept(chosen))
         flat = jax.tree.map(lambda leaf: leaf.reshape(chains * draws, *leaf.shape[2:]), run.positions)
         best = jnp.argmin(run.energies.reshape(-1))
         fitted = State(jax.tree.map(lambda leaf: leaf[best], flat), flat)

@@ -11,6 +11,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 
 from al_jax.models.layers import Gaussian
+from al_jax.sweep import known
 
 Prior: TypeAlias = dist.Distribution | Mapping[str, dist.Distribution]
 """One distribution for every parameter, or one for all whose path (such as `Dense_0/kernel`) the key matches: a regular
@@ -26,9 +27,9 @@ def as_prior(prior: float | Mapping[str, float] | Prior) -> Prior:
     def one(value: float | dist.Distribution) -> dist.Distribution:
         if isinstance(value, dist.Distribution):
             return value
-        if not 0 < value < math.inf:
+        if known(value) and not 0 < value < math.inf:
             raise ValueError(f"prior={value}: expected a positive standard deviation, or a distribution")
-        return dist.Normal(0.0, float(value))
+        return dist.Normal(0.0, float(value) if known(value) else value)
 
     return {name: one(value) for name, value in prior.items()} if isinstance(prior, Mapping) else one(prior)
 

@@ -19,6 +19,7 @@ from al_jax.models.forward import completed, forward, forward_draws, forward_row
 from al_jax.models.last_layer import head
 from al_jax.posteriors.point import point_metrics
 from al_jax.posteriors.prior import Prior, as_prior, by_name, distributions, from_names, model
+from al_jax.sweep import known
 from al_jax.training import Training, train
 from al_jax.types import Data, Inputs, Likelihood, Posterior, Predictions, PRNGKey
 
@@ -76,7 +77,7 @@ def svi(
     A step draws the weights once for its minibatch; where the layers allow it (`variational`), local noise is less
     noisy. `init` raises ValueError for a prior that fits no parameter and a guide that cannot handle the parameters.
     """
-    if temperature < 0:
+    if known(temperature) and temperature < 0:
         raise ValueError(f"temperature={temperature}: expected 0 or more")
     if isinstance(guide, str) and guide not in GUIDES:
         raise ValueError(f"guide={guide!r}: expected {' or '.join(map(repr, GUIDES))}, or an autoguide of numpyro")

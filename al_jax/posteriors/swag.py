@@ -14,6 +14,7 @@ from al_jax.memo import memoised
 from al_jax.models.forward import forward, forward_draws, forward_rows, in_dtype
 from al_jax.models.last_layer import head
 from al_jax.posteriors.point import point
+from al_jax.sweep import known
 from al_jax.training import Training, train
 from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predictions, PRNGKey
 
@@ -52,7 +53,7 @@ def swag(
 
     ValueError unless learning_rate is positive, steps at least 1, and 2 <= rank <= snapshots.
     """
-    if not learning_rate > 0:
+    if known(learning_rate) and not learning_rate > 0:
         raise ValueError(f"learning_rate={learning_rate}: expected a positive number")
     if not 2 <= rank <= snapshots:
         raise ValueError(f"rank={rank}: expected 2 to snapshots={snapshots}")

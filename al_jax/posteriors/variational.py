@@ -11,6 +11,7 @@ from al_jax.memo import memoised
 from al_jax.models.forward import forward, forward_draws, forward_rows, in_dtype
 from al_jax.models.layers import Gaussian, VariationalDense
 from al_jax.posteriors.point import point, point_metrics
+from al_jax.sweep import known
 from al_jax.training import Training, train
 from al_jax.types import Data, Inputs, Likelihood, Posterior, Predictions, PRNGKey
 
@@ -65,7 +66,7 @@ def variational(
 
     `init` raises ValueError when `module` has no variational layer, and the constructor when a number is not positive.
     """
-    if prior_std <= 0 or temperature < 0:
+    if (known(prior_std) and prior_std <= 0) or (known(temperature) and temperature < 0):
         raise ValueError(f"prior_std={prior_std} must be positive, temperature={temperature} not negative")
     network = point(module, likelihood, training)
     trained = in_dtype(module, training.dtype)

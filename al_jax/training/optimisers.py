@@ -9,6 +9,7 @@ from collections.abc import Callable
 import optax
 
 from al_jax.memo import memoised
+from al_jax.sweep import known
 from al_jax.training.schedules import Schedule, by_fraction
 
 
@@ -23,7 +24,7 @@ def adam(learning_rate: float | Schedule = 1e-3, b1: float = 0.9, b2: float = 0.
 def adamw(learning_rate: float | Schedule = 1e-3, weight_decay: float = 1e-4) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), `optax.adamw`. ValueError as of `adam`."""
     _check(learning_rate)
-    if not 0 <= weight_decay < math.inf:
+    if known(weight_decay) and not 0 <= weight_decay < math.inf:
         raise ValueError(f"weight_decay={weight_decay}: expected a finite number, 0 or more")
     return _scheduled(learning_rate, lambda rate: optax.adamw(rate, weight_decay=weight_decay))
 
@@ -45,8 +46,8 @@ def _scheduled(
 
 
 def _check(learning_rate: float | Schedule, **shares: float) -> None:
-    if not callable(learning_rate) and not 0 < learning_rate < math.inf:
+    if not callable(learning_rate) and known(learning_rate) and not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate={learning_rate}: expected a positive, finite number")
     for name, value in shares.items():
-        if not 0 <= value < 1:
+        if known(value) and not 0 <= value < 1:
             raise ValueError(f"{name}={value}: expected 0 or more and less than 1")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from al_jax.memo import memoised
+from al_jax.sweep import known
 
 Params = Any
 
@@ -27,7 +28,7 @@ def l2(coefficient: float, *, over_count: bool = False, only: str = "") -> Penal
     regular expression searched in paths such as `Dense_0/kernel`.
     """
 
-    if not 0 <= coefficient < float("inf"):
+    if known(coefficient) and not 0 <= coefficient < float("inf"):
         raise ValueError(f"coefficient={coefficient}: expected a finite number, 0 or more")
     try:
         re.compile(only)

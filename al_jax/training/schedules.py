@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float
 
 from al_jax.memo import memoised
+from al_jax.sweep import known
 
 
 class Schedule(Protocol):
@@ -46,7 +47,7 @@ def drops(peak: float, at: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1)
     ValueError unless peak and factor are positive and finite, and `at` are shares in (0, 1).
     """
     _check(peak, 0.0, 0.0)
-    if not 0 < factor < math.inf:
+    if known(factor) and not 0 < factor < math.inf:
         raise ValueError(f"factor={factor}: expected a positive, finite number")
     if not all(0 < share < 1 for share in at):
         raise ValueError(f"at={at}: expected shares of the fit, above 0 and below 1")
@@ -76,9 +77,9 @@ def _warmed(after: Schedule, peak: float, warmup: float) -> Schedule:
 
 
 def _check(peak: float, end: float, warmup: float) -> None:
-    if not 0 < peak < math.inf:
+    if known(peak) and not 0 < peak < math.inf:
         raise ValueError(f"peak={peak}: expected a positive, finite learning rate")
-    if not 0 <= end < math.inf:
+    if known(end) and not 0 <= end < math.inf:
         raise ValueError(f"end={end}: expected a finite learning rate, 0 or more")
     if not 0 <= warmup < 1:
         raise ValueError(f"warmup={warmup}: expected a share of the fit, 0 or more and less than 1")

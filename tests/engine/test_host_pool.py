@@ -18,9 +18,11 @@ from al_jax.engine.host_pass import is_read, read_ahead
 from al_jax.engine.host_pool import compile_host_pool
 from al_jax.engine.learning import Sizes
 from al_jax.likelihood import categorical
+from al_jax.sweep import Repetition
 
 POOL, SEEDS, INITIAL, BATCH, CHUNK = 48, 3, 6, 4, 7  # neither chunks of 7 nor pieces of 14 rows divide the pool
 OPTIONS = {"batch_size": BATCH, "num_samples": 4, "max_labels": 14, "chunk_size": CHUNK}
+REPETITIONS = [Repetition(seed, {}) for seed in range(SEEDS)]
 ROWS = np.stack([np.arange(INITIAL) + 5 * seed for seed in range(SEEDS)]).astype(np.int32)
 BALD = aq.top_k(aq.bald)
 LAYOUT = parallel.layout(SEEDS, 2)  # two groups, the second padded with a seed
@@ -62,13 +64,13 @@ def on_host(posterior, acquisition, dataset, **options):
     watched = Watched(dataset.inputs)
     piece_bytes = 2 * CHUNK * dataset.inputs[:1].nbytes
     program = steps(posterior, acquisition, categorical(), Sizes(**OPTIONS | options))
-    arguments = program, dataset._replace(inputs=watched), range(SEEDS), ROWS, BATCH, LAYOUT, piece_bytes
+    arguments = program, dataset._replace(inputs=watched), REPETITIONS, ROWS, BATCH, LAYOUT, piece_bytes
     return watched, compile_host_pool(*arguments)
 
 
 def on_device(posterior, acquisition, dataset, **options):
     program = cycle(posterior, acquisition, categorical(), Sizes(**OPTIONS | options))
-    return compile_cycle(program, dataset, range(SEEDS), ROWS, BATCH, LAYOUT)
+    return compile_cycle(program, dataset, REPETITIONS, ROWS, BATCH, LAYOUT)
 
 
 def play(compiled, dataset):
@@ -172,7 +174,7 @@ def test_an_acquisition_that_reads_the_whole_pool_is_refused_by_name_before_any_
     watched = Watched(dataset.inputs)
     program = steps(tiny("point"), READERS[named], categorical(), Sizes(**OPTIONS))
     with pytest.raises(ValueError, match=named + ' reads the whole pool, .*: use pool_on="device"'):
-        compile_host_pool(program, dataset._replace(inputs=watched), range(SEEDS), ROWS, BATCH, LAYOUT)
+        compile_host_pool(program, dataset._replace(inputs=watched), REPETITIONS, ROWS, BATCH, LAYOUT)
     assert not watched.reads
 
 

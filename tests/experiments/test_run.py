@@ -22,6 +22,7 @@ from tables import ACQUISITIONS, POSTERIORS, SCORES
 from al_jax import campaign, vocabulary
 from al_jax.campaign import store
 from experiments import run, runner
+from experiments.dry_run import costs
 from experiments.experiment import Experiment, changed, from_recipe, identity
 from experiments.runner import RunOptions
 
@@ -90,6 +91,49 @@ def main(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     """The program's main in this process."""
     monkeypatch.setattr(sys, "argv", ["run", *options])
     run.main()
+
+
+# a sweep
+
+
+def test_a_sweep_is_part_of_a_run_and_its_folder_gives_every_model_back(tmp_path: Path) -> None:
+    swept = config(sweep=("learning_rate=1e-3,1e-1", "dropout=0.25"), data="subset(digits, 60)")
+    assert from_recipe(identity(swept)).sweep == ("learning_rate=0.001,0.1", "dropout=0.25")
+    assert "sweep" not in identity(config()), "a run without one keeps its name"
+    done = runner.run_experiment(swept, tmp_path / "run", RunOptions(keep_model=True))
+    assert done.rounds[["learning_rate", "dropout"]].drop_duplicates().to_numpy().tolist() == [
+        [1e-3, 0.25],
+        [0.1, 0.25],
+    ]
+    images = runner.build(swept).dataset.test_inputs
+    for rate in (1e-3, 1e-1):
+        here = done.at(learning_rate=rate, dropout=0.25).model(0).predict(images, 2)
+        kept = campaign.load(tmp_path / "run").at(learning_rate=rate, dropout=0.25).model(0).predict(images, 2)
+        np.testing.assert_array_equal(here.log_probs, kept.log_probs)
+
+
+def test_a_sweep_costs_so_many_times_more() -> None:
+    one, three = (costs(config(sweep=sweep)) for sweep in ((), ("learning_rate=1e-3,1e-2,1e-1",)))
+    assert three.training_flops == 3 * one.training_flops
+    assert three.rows_scored == 3 * one.rows_scored
+
+
+@pytest.mark.parametrize(
+    ("sweep", "words"),
+    [
+        (("learning_rate",), "sweep='learning_rate': expected a name once, and its numbers"),
+        (("learning_rate=",), "expected a name once, and its numbers"),
+        (("learning_rate=1e-3,fast",), "expected a name once, and its numbers"),
+        (("dropout=0.1", "dropout=0.2"), "expected a name once, and its numbers"),
+        (("learnin_rate=1e-3",), "sweep has learnin_rate: expected a number that posterior='mc_dropout', network="),
+        (("steps=2,3",), "sweep=steps: one of them is a size"),
+        (("dropout=0.5,1.5",), "the posterior of dropout=1.5: .*expected 0 or more and less than 1"),
+    ],
+)
+@pytest.mark.usefixtures("_no_campaign")
+def test_wrong_sweeps_are_named(sweep: tuple[str, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        runner.build(config(sweep=sweep, training="adam"))
 
 
 # a run and its folder

@@ -15,6 +15,10 @@ from al_jax import campaign, lab, plots, results
 from al_jax.campaign.records import Settings
 from al_jax.lab import recorded, stored
 from al_jax.lab.compare import check_scores
+from al_jax.likelihood import categorical
+from al_jax.models import MLP
+from al_jax.posteriors import mc_dropout
+from al_jax.training import Training, adam
 
 SETTINGS = Settings(initial_labels=6, batch_size=4, max_labels=17, num_samples=4, seed_block=2)
 BASELINES = ["random", "entropy", "bald", "batchbald"]
@@ -136,6 +140,33 @@ def test_a_second_comparison_runs_only_what_is_new(result, cache, task, runs):
     for table in ("rounds", "acquired"):
         old, new = (getattr(r, table)[getattr(r, table)["method"].isin(BASELINES)] for r in (result, again))
         pd.testing.assert_frame_equal(old, new)
+
+
+def test_a_sweep_has_a_comparison_for_each_setting(cache, dataset):
+    def posterior(dataset, learning_rate):
+        network = MLP(3, (5,), 0.5)
+        return mc_dropout(network, categorical(), Training(adam(learning_rate), minibatch_size=8, steps=20))
+
+    task = lab.Task("swept", lambda: dataset, posterior, SETTINGS)
+    found = lab.compare({"mine": mine}, seeds=3, task=task, sweep={"learning_rate": [1e-4, 1e-1]})
+    again = lab.compare({"mine": mine}, seeds=3, task=task, sweep={"learning_rate": [1e-4, 1e-1]})
+    pd.testing.assert_frame_equal(*(each.rounds.drop(columns="seconds") for each in (found, again)))
+    assert all(run.stored for name, run in again.settings[0].runs.items() if name in BASELINES)
+    assert set(found.rounds["method"]) == {*BASELINES, "mine"}
+    assert found.summary.groupby("learning_rate")["method"].count().tolist() == [5, 5]
+    weak, strong = (found.at(learning_rate=rate) for rate in (1e-4, 1e-1))
+    assert strong.summary["aubc"].mean() > weak.summary["aubc"].mean() + 0.1
+    alone = lab.compare({"mine": mine}, seeds=3, task=task._replace(posterior=lambda d: posterior(d, 1e-1)))
+    pd.testing.assert_frame_equal(
+        alone.summary[["method", "aubc"]], strong.summary[["method", "aubc"]], atol=1e-2, check_exact=False
+    )
+    assert "learning_rate=0.1" in strong.title
+    assert "learning_rate" in str(found)
+    assert "<table" in found._repr_html_()
+    with pytest.raises(ValueError, match=r"expected one of learning_rate=0\.0001; learning_rate=0\.1"):
+        found.at(learning_rate=1.0)
+    other = lab.compare({}, seeds=3, task=task, sweep={"learning_rate": [1e-4, 1e-2]})
+    assert not any(run.stored for run in other.settings[0].runs.values()), "other numbers are other campaigns"
 
 
 def test_baselines_alone_can_be_compared(result, task, runs):

@@ -46,6 +46,7 @@ class Data(NamedTuple):
     labelled: Labelled
     validation: Labelled | None = None
     pool: Pool | None = None  # None when the pool streams from the host
+    round: Int[Array, ""] | None = None  # of the campaign, where there is one
 
 
 class Predictions(NamedTuple):

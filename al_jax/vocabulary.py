@@ -39,7 +39,7 @@ NOT_NAMES = {
     "network": {"Gaussian", "Conv", "Dropout", "ChannelDropoutConv", "VariationalConv", "max_pool"},
     "likelihood": set[str](),
     "posterior": set[str](),
-    "training": {"Augmentation", "Params", "Penalty", "Training", "minibatch_rows", "train", "training"},
+    "training": {"minibatch_rows", "train", "training"},
     "acquisition": {"acquire"},
 }
 """Public names that are no part of an expression: functions of a program, types, layers inside networks."""

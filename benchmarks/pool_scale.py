@@ -104,6 +104,7 @@ def measure(point: Point, options: Options, path: Path, coordinator: str, index:
     from al_jax.likelihood import categorical
     from al_jax.models import MLP
     from al_jax.posteriors import mc_dropout
+    from al_jax.sweep import Repetition
     from al_jax.training import Training
 
     if point.processes > 1:
@@ -125,7 +126,7 @@ def measure(point: Point, options: Options, path: Path, coordinator: str, index:
         sizes = Sizes(BATCH, SAMPLES, INITIAL + BATCH, chunk_size=options.chunk_size)
         program = build(posterior, acquisition, categorical(), sizes, mesh=None if alone else layout.mesh)
         rows = np.arange(INITIAL, dtype=np.int32)[None]
-        return compile_pool(program, dataset, [0], rows, BATCH, layout)
+        return compile_pool(program, dataset, [Repetition(0, {})], rows, BATCH, layout)
 
     compiled, seconds = campaign(pool[: point.size]), list[float]()
     forget_peak()

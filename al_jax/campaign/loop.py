@@ -102,7 +102,7 @@ def run(
     refuse_all_stopped(done)
     if done.stopped:
         seed, why = next(iter(done.stopped.items()))
-        some = f"{len(done.stopped)} of {outcome.repetitions(done)} seeds"
+        some = f"{len(done.stopped)} of {len(outcome.repetitions(done))} seeds"
         warnings.warn(f"{some} were stopped. Seed {seed}: {why}", RuntimeWarning, stacklevel=2)
     return done
 

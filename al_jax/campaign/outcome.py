@@ -105,13 +105,14 @@ class Diverged(RuntimeError):
 
 def refuse_all_stopped(done: Campaign, name: str = "") -> None:
     """`Diverged`, with the name in front, when every seed was stopped."""
-    if done.stopped and len(done.stopped) == repetitions(done):
+    if done.stopped and set(repetitions(done)) <= set(done.stopped):
         raise Diverged(f"{name and name + ': '}every seed was stopped. {next(iter(done.stopped.values()))}", done)
 
 
-def repetitions(done: Campaign) -> int:
-    """How many rows its axis S has: seeds, of a sweep times settings."""
-    return done.rounds["seed"].nunique() * len(done.sweep)
+def repetitions(done: Campaign) -> list[Any]:
+    """The rows of its axis S as `stopped` calls them: seeds, or of a sweep their names with a setting."""
+    seeds = done.rounds["seed"].unique().tolist()
+    return [Repetition(seed, values).name if values else seed for values in done.sweep for seed in seeds]
 
 
 def load(directory: Path | str) -> Campaign:

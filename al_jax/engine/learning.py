@@ -69,7 +69,7 @@ def learning(
         pool = None if inputs is None else Pool(unplaced(inputs, len(state.available), mesh), state.available)
         key, posterior = keys(state), posterior_of(recipe, state)
         fresh = state.posterior if sizes.warm_start else posterior.init(key.init, one_row(state.labelled))
-        fitted, info = posterior.fit(key.fit, fresh, Data(state.labelled, validation, pool))
+        fitted, info = posterior.fit(key.fit, fresh, Data(state.labelled, validation, pool, state.round))
         sample_key = jax.random.fold_in(key.sample, 1) if own_samples else key.sample
         state = state._replace(posterior=fitted)
         return state, Learned(info, evaluate(state, sample_key, test))

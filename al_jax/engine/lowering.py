@@ -18,12 +18,19 @@ def mapped_over_seeds(function: Callable, layout: Layout, mapped: Sequence[bool]
     axes = tuple(0 if m else None for m in mapped)
     per_device = jax.vmap(function, in_axes=axes)
     if layout.mode == "replicas":
-        mapped_devices = jax.pmap(per_device, in_axes=axes, axis_name="replicas", devices=layout.devices)
-
         # Within jit: a bare pmap is not exported to other platforms, nor, in several processes, lowered from shapes.
         @jax.jit
         def of_group(*args: Any) -> Any:
-            return mapped_devices(*args)
+            # Leaf by leaf: pmap takes as many axes as there are leaves for those of the leaves, where an argument has
+            # none and another has two.
+            leaves, structure = jax.tree.flatten(args)
+            of_leaves = [axis for arg, axis in zip(args, axes, strict=True) for _ in jax.tree.leaves(arg)]
+
+            def unflattened(*leaves: Any) -> Any:
+                return per_device(*jax.tree.unflatten(structure, leaves))
+
+            how: dict[str, Any] = {"axis_name": "replicas", "devices": layout.devices}
+            return jax.pmap(unflattened, in_axes=tuple(of_leaves), **how)(*leaves)
 
         return of_group
 

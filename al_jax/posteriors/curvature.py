@@ -178,7 +178,11 @@ def at_edge(found: Float[Array, ""], given: float | None, count: Int[Array, ""])
 
 
 def fit_gaussian(
-    likelihood: Likelihood, rows: Rows, start: Float[Array, "D C"], structure: Structure, precision: float | None
+    likelihood: Likelihood,
+    rows: Rows,
+    start: Float[Array, "D C"],
+    structure: Structure,
+    precision: float | Array | None,
 ) -> tuple[WeightGaussian, Float[Array, ""]]:
     """Laplace's approximation and its log evidence; `precision` None is the prior's best from 1e-3 to 1e3, to 2 %."""
 

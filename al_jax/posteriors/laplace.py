@@ -78,7 +78,7 @@ def laplace(
         )
 
     @one_by_one_on_cpu
-    def approximated(rows: Any, start: Array, swept: Array | None) -> tuple[WeightGaussian, Array]:
+    def approximated(rows: Any, start: Array, swept: Any) -> tuple[WeightGaussian, Array]:
         return fit_gaussian(likelihood, rows, start, structure, prior_precision if swept is None else swept)
 
     def fit(key: PRNGKey, state: State, data: Data) -> tuple[State, dict[str, Array]]:

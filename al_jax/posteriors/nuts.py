@@ -85,7 +85,7 @@ def nuts_last_layer(
         return State(params, noise * (1.0 if prior_std is None else prior_std))
 
     @one_by_one_on_cpu
-    def sampled(key: PRNGKey, rows: Any, start: Array, swept: Array | None) -> tuple[Chains, Array]:
+    def sampled(key: PRNGKey, rows: Any, start: Array, swept: Any) -> tuple[Chains, Array]:
         gaussian, _ = fit_gaussian(likelihood, rows, start, "kron", precision if swept is None else swept)
 
         def potential(noise: Array) -> Array:

@@ -12,7 +12,7 @@ from al_jax.memo import memoised
 from al_jax.models.forward import forward, forward_rows, in_dtype, init_params
 from al_jax.models.last_layer import head
 from al_jax.pool import stream
-from al_jax.training import Training, train
+from al_jax.training import Apply, Training, train
 from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predictions, PRNGKey
 
 CHUNK_SIZE = 128  # validation rows predicted at a time
@@ -32,11 +32,11 @@ def point(module: nn.Module, likelihood: Likelihood, training: Training) -> Post
     def init(key: PRNGKey, x: Inputs) -> Any:
         return init_params(module, key, x)
 
-    def losses(params: Any, key: PRNGKey, x: Inputs, labels: Array) -> Array:
-        return likelihood.loss(forward(trained, params, x, {"dropout": key}).logits, labels)
+    def outputs(params: Any, key: PRNGKey | None, x: Inputs) -> Array:
+        return forward(trained, params, x, None if key is None else {"dropout": key}).logits
 
     def fit(key: PRNGKey, state: Any, data: Data) -> tuple[Any, dict[str, Array]]:
-        return train(key, state, data, training, losses, point_metrics(predict, likelihood))
+        return train(key, state, data, training, Apply(outputs, likelihood), point_metrics(predict, likelihood))
 
     def sample(key: PRNGKey, state: Any, num_samples: int) -> None:
         return None

@@ -20,7 +20,7 @@ from al_jax.models.last_layer import head
 from al_jax.posteriors.point import point_metrics
 from al_jax.posteriors.prior import Prior, as_prior, by_name, distributions, from_names, model
 from al_jax.sweep import known
-from al_jax.training import Training, train
+from al_jax.training import Apply, Training, train
 from al_jax.types import Data, Inputs, Likelihood, Posterior, Predictions, PRNGKey
 
 NEED_DATA = (
@@ -104,9 +104,10 @@ def svi(
     def fit(key: PRNGKey, state: State, data: Data) -> tuple[State, dict[str, Array]]:
         built = primed(key, state.row)
 
-        def losses(params: Any, key: PRNGKey, x: Inputs, labels: Array) -> Array:
-            drawn = completed(built.draw(params, key), built.centre(params))
-            return likelihood.loss(forward(trained, drawn, x).logits, labels)
+        def outputs(params: Any, key: PRNGKey | None, x: Inputs) -> Array:
+            centre = built.centre(params)
+            drawn = centre if key is None else completed(built.draw(params, key), centre)
+            return forward(trained, drawn, x).logits
 
         def penalty(params: Any, key: PRNGKey, count: Array) -> Array:
             return temperature * built.divergence(params, key) / jnp.maximum(count, 1)
@@ -116,7 +117,7 @@ def svi(
             return likelihood.predictions(logits[..., None, :], logits, *others)
 
         metrics = point_metrics(predict_centre, likelihood)
-        params, info = train(key, state.guide, data, training, losses, metrics, penalty)
+        params, info = train(key, state.guide, data, training, Apply(outputs, likelihood), metrics, penalty)
         return state._replace(guide=params), info
 
     def sample(key: PRNGKey, state: State, num_samples: int) -> Any:

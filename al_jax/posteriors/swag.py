@@ -15,7 +15,7 @@ from al_jax.models.forward import forward, forward_draws, forward_rows, in_dtype
 from al_jax.models.last_layer import head
 from al_jax.posteriors.point import point
 from al_jax.sweep import known
-from al_jax.training import Training, train
+from al_jax.training import Apply, Training, train
 from al_jax.types import Data, Inputs, Labelled, Likelihood, Posterior, Predictions, PRNGKey
 
 
@@ -67,8 +67,8 @@ def swag(
         deviations = jax.tree.map(lambda leaf: jnp.zeros((rank, *leaf.shape), leaf.dtype), mean)
         return State(mean, jax.tree.map(jnp.zeros_like, mean), deviations)
 
-    def losses(params: Any, key: PRNGKey, x: Inputs, labels: Array) -> Array:
-        return likelihood.loss(forward(trained, params, x, {"dropout": key}).logits, labels)
+    def outputs(params: Any, key: PRNGKey | None, x: Inputs) -> Array:
+        return forward(trained, params, x, None if key is None else {"dropout": key}).logits
 
     def no_metrics(params: Any, validation: Labelled) -> dict[str, Array]:
         return {}
@@ -78,7 +78,7 @@ def swag(
         params, info = network.fit(fit_key, state.mean, data)
 
         def on(params: Any, key: PRNGKey) -> tuple[Any, tuple[Any, Array]]:
-            params, report = train(key, params, data, walk, losses, no_metrics)
+            params, report = train(key, params, data, walk, Apply(outputs, likelihood), no_metrics)
             return params, (params, report["finite"])
 
         _, (trail, finite) = jax.lax.scan(on, params, jax.random.split(walk_key, snapshots))

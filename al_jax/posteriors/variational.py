@@ -12,7 +12,7 @@ from al_jax.models.forward import forward, forward_draws, forward_rows, in_dtype
 from al_jax.models.layers import Gaussian, VariationalDense
 from al_jax.posteriors.point import point, point_metrics
 from al_jax.sweep import known
-from al_jax.training import Training, train
+from al_jax.training import Apply, Training, train
 from al_jax.types import Data, Inputs, Likelihood, Posterior, Predictions, PRNGKey
 
 
@@ -80,9 +80,11 @@ def variational(
             )
         return state
 
-    def losses(params: Any, key: PRNGKey, x: Inputs, labels: Array) -> Array:
+    def outputs(params: Any, key: PRNGKey | None, x: Inputs) -> Array:
+        if key is None:
+            return forward(trained, params, x).logits
         local, dropout = jax.random.split(key)
-        return likelihood.loss(forward(trained, params, x, {"local": local, "dropout": dropout}).logits, labels)
+        return forward(trained, params, x, {"local": local, "dropout": dropout}).logits
 
     def penalty(params: Any, key: PRNGKey, count: Array) -> Array:
         return temperature * kl_divergence(params, prior_std) / jnp.maximum(count, 1)
@@ -90,7 +92,7 @@ def variational(
     metrics = point_metrics(network.predict, likelihood)
 
     def fit(key: PRNGKey, state: Any, data: Data) -> tuple[Any, dict[str, Array]]:
-        return train(key, state, data, training, losses, metrics, penalty)
+        return train(key, state, data, training, Apply(outputs, likelihood), metrics, penalty)
 
     def sample(key: PRNGKey, state: Any, num_samples: int) -> Any:
         return jax.vmap(draw_weights, in_axes=(0, None))(jax.random.split(key, num_samples), state)

@@ -1,4 +1,4 @@
-"""Random changes of training images that keep their class, inside the compiled training loop."""
+"""Random changes of training rows that keep their class, inside the compiled training loop: images and vectors."""
 
 from typing import Protocol
 
@@ -11,10 +11,10 @@ from al_jax.types import PRNGKey
 
 
 class Augmentation(Protocol):
-    """(key, images [b, h, w, c]) -> images of the same shape."""
+    """(key, rows [b, ...]) -> rows of the same shape, such as images [b, h, w, c]."""
 
-    def __call__(self, key: PRNGKey, images: Shaped[Array, "b h w c"], /) -> Shaped[Array, "b h w c"]:
-        """The changed images."""
+    def __call__(self, key: PRNGKey, rows: Shaped[Array, "b ..."], /) -> Shaped[Array, "b ..."]:
+        """The changed rows."""
 
 
 @memoised
@@ -58,6 +58,66 @@ def chain(*augmentations: Augmentation) -> Augmentation:
         return images
 
     return augment
+
+
+@memoised
+def cutout(share: float = 0.5) -> Augmentation:
+    """Hide a square of every image, of a random side up to `share` of the image's (DeVries & Taylor 2017).
+
+    Its centre is a random pixel, so that it may reach over the edge; its colour is the mean of the image.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share={share}: expected more than 0 and at most 1")
+
+    def augment(key: PRNGKey, images: Shaped[Array, "b h w c"]) -> Shaped[Array, "b h w c"]:
+        _images(images)
+        number, height, width, _ = images.shape
+        of_side, of_centre = jax.random.split(key)
+        side = share * min(height, width) * jax.random.uniform(of_side, (number, 1))
+        centre = jax.random.uniform(of_centre, (number, 2)) * jnp.array([height, width])
+        rows, columns = (
+            jnp.abs(jnp.arange(size) + 0.5 - centre[:, axis, None]) < side / 2
+            for axis, size in enumerate((height, width))
+        )
+        hidden = (rows[:, :, None] & columns[:, None, :])[..., None]
+        mean = images.mean(axis=(1, 2, 3), keepdims=True)
+        return jnp.where(hidden, like(images, mean), images)
+
+    return augment
+
+
+@memoised
+def noise(scale: float = 0.1) -> Augmentation:
+    """Add normal noise to floats `[b, ...]`, of `scale` times the standard deviation of all their entries."""
+    if not 0 <= scale < float("inf"):
+        raise ValueError(f"scale={scale}: expected a finite number, 0 or more")
+
+    def augment(key: PRNGKey, rows: Shaped[Array, "b ..."]) -> Shaped[Array, "b ..."]:
+        values = rows.astype(jnp.float32)
+        return like(rows, values + scale * values.std() * jax.random.normal(key, rows.shape))
+
+    return augment
+
+
+@memoised
+def feature_dropout(rate: float = 0.2) -> Augmentation:
+    """Replace each entry of a row `[b, ...]` by its mean over the minibatch with probability `rate`."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate={rate}: expected 0 or more and less than 1")
+
+    def augment(key: PRNGKey, rows: Shaped[Array, "b ..."]) -> Shaped[Array, "b ..."]:
+        mean = like(rows, rows.astype(jnp.float32).mean(axis=0, keepdims=True))
+        return jnp.where(jax.random.bernoulli(key, rate, rows.shape), mean, rows)
+
+    return augment
+
+
+def like(rows: Array, values: Array) -> Array:
+    """`values` in the type of `rows`: whole numbers are rounded and kept within their type."""
+    if jnp.issubdtype(rows.dtype, jnp.floating):
+        return values.astype(rows.dtype)
+    bounds = jnp.iinfo(rows.dtype)
+    return jnp.clip(jnp.round(values), bounds.min, bounds.max).astype(rows.dtype)
 
 
 def _images(x: Shaped[Array, "..."]) -> None:

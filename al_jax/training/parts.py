@@ -7,6 +7,7 @@ import optax
 
 from al_jax.memo import memoised
 from al_jax.training.augmentation import Augmentation
+from al_jax.training.objective import Objective
 from al_jax.training.optimisers import adam
 from al_jax.training.penalty import Penalty
 from al_jax.training.settings import Training
@@ -36,7 +37,7 @@ def early_stopping(
 
 @memoised
 def training(
-    *parts: optax.GradientTransformation | EarlyStopping,
+    *parts: optax.GradientTransformation | EarlyStopping | Objective,
     minibatch_size: int = 32,
     steps: int | None = None,
     epochs: int | None = None,
@@ -44,13 +45,15 @@ def training(
     augment: Augmentation | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> Training:
-    """A `Training` of an optimiser (by default `adam`) and `early_stopping`, in any order, for 300 steps by default.
+    """A `Training` of an optimiser (by default `adam`), an objective and `early_stopping`, in any order.
 
-    The other arguments are those of `Training`. ValueError as of `Training`, and for two optimisers.
+    It has 300 steps by default. The other arguments are those of `Training`. ValueError as of `Training`, and for two
+    parts of a kind.
     """
     stops = [part for part in parts if isinstance(part, EarlyStopping)]
-    optimisers = [part for part in parts if not isinstance(part, EarlyStopping)]
-    for name, found in (("optimisers", optimisers), ("early_stopping", stops)):
+    objectives = [part for part in parts if isinstance(part, Objective)]
+    optimisers = [part for part in parts if not isinstance(part, EarlyStopping | Objective)]
+    for name, found in (("optimisers", optimisers), ("objectives", objectives), ("early_stopping", stops)):
         if len(found) > 1:
             raise ValueError(f"{len(found)} {name}: expected at most one")
     options: dict[str, Any] = {}
@@ -62,6 +65,7 @@ def training(
         steps=STEPS if steps is None and epochs is None else steps,
         epochs=epochs,
         penalty=penalty,
+        objective=objectives[0] if objectives else None,
         augment=augment,
         dtype=None if dtype == "float32" else jnp.bfloat16,
         **options,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import optax
 
 from al_jax.training.augmentation import Augmentation
+from al_jax.training.objective import Objective
 from al_jax.training.penalty import Penalty
 
 
@@ -22,6 +23,7 @@ class Training:
       epochs: budget in passes over the labelled rows, instead of `steps`; the last minibatch of a pass is smaller, and
         the number of steps grows with the labelled count without a recompilation.
       penalty: (params, count) -> scalar added to the mean loss; see `l2`.
+      objective: what is minimised beside the penalty, such as `fixmatch()`; None is the likelihood's loss alone.
       patience: stop after so many evaluations on the validation set without a better one, and restore the best
         parameters. None trains the whole budget and needs no validation set.
       evaluate_every: steps between evaluations when the budget is in steps; with `epochs` it is every epoch.
@@ -38,6 +40,7 @@ class Training:
     steps: int | None = None
     epochs: int | None = None
     penalty: Penalty | None = None
+    objective: Objective | None = None
     patience: int | None = None
     evaluate_every: int | None = None
     monitor: Literal["nll", "accuracy"] = "nll"
@@ -59,3 +62,5 @@ class Training:
             raise ValueError(f"patience={self.patience} with a budget in steps needs evaluate_every")
         if self.monitor not in ("nll", "accuracy"):
             raise ValueError(f"monitor={self.monitor!r}: expected 'nll' or 'accuracy'")
+        if self.objective is not None and not isinstance(self.objective, Objective):
+            raise ValueError(f"objective={self.objective!r:.80}: expected an Objective, such as fixmatch()")

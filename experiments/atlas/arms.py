@@ -1,24 +1,25 @@
 """What is compared: data sets, regimes, posteriors and acquisitions, all as expressions."""
 
 import fnmatch
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.atlas.encoders import encoded
+from experiments.atlas.encoders import encoded, recipe
 from experiments.experiment import Experiment, changed
 
 RESULTS = Path(__file__).parent.parent / "results" / "atlas"
 
 
 class Source(NamedTuple):
-    """A data set: an expression, or an encoder whose vectors are the rows; its classes, and settings of its own."""
+    """A data set: an expression, or an encoder whose vectors are the rows; its classes, and rows offered a round."""
 
     data: str
     classes: int = 10
     encoder: str | None = None
-    settings: dict[str, Any] = {}  # noqa: RUF012  (never mutated)
+    offered: int | None = None
 
 
 SOURCES = {
@@ -26,11 +27,11 @@ SOURCES = {
     "digits_repeated": Source("repeated(digits, 3)"),
     "digits_long_tail": Source("imbalanced(digits, 0.1, (0, 1, 2, 3, 4))"),
     "digits_noisy": Source("noisy_labels(digits, 0.2)"),
-    "mnist": Source("mnist", encoder="rotations", settings={"pool_subset": 1000}),
-    "fashion_mnist": Source("fashion_mnist", encoder="rotations", settings={"pool_subset": 1000}),
-    "cifar10": Source("cifar10", encoder="rotations", settings={"pool_subset": 1000}),
-    "cmaterdb_bangla": Source("tfds('cmaterdb/bangla')", encoder="rotations", settings={"pool_subset": 1000}),
-    "trec": Source("trec", classes=6, encoder="latent_semantics", settings={"pool_subset": 1000}),
+    "mnist": Source("mnist", encoder="rotations", offered=1000),
+    "fashion_mnist": Source("fashion_mnist", encoder="rotations", offered=1000),
+    "cifar10": Source("cifar10", encoder="rotations", offered=1000),
+    "cmaterdb_bangla": Source("tfds('cmaterdb/bangla')", encoder="rotations", offered=1000),
+    "trec": Source("trec", classes=6, encoder="latent_semantics", offered=1000),
 }
 
 
@@ -44,6 +45,9 @@ class Regime(NamedTuple):
 
 REGIMES = {"low": Regime(1, 1, 10), "middle": Regime(2, 1, 22), "large": Regime(2, 4, 22)}
 POSTERIORS = ("mc_dropout", "ensemble(point, 5)")
+STEPS = 100
+LEARNING_RATES, DROPOUTS = (3e-4, 1e-3, 3e-3, 1e-2), (0.1, 0.25, 0.5)
+"""What `tuning` chooses from, for every data set and posterior."""
 BASELINE = "random"
 ACQUISITIONS = (
     *(BASELINE, "entropy", "least_confidence", "margin", "mean_std", "variation_ratio", "vote_entropy", "bald"),
@@ -77,6 +81,13 @@ class Arm(NamedTuple):
         return "/".join(self)
 
 
+class Setting(NamedTuple):
+    """The numbers that `tuning` chose for a data set and a posterior."""
+
+    learning_rate: float
+    dropout: float
+
+
 def arms(only: Sequence[str] = ("*",)) -> list[Arm]:
     """All arms whose names match one of the patterns; ValueError for a pattern that matches none."""
     first = Arm(next(iter(SOURCES)), "middle", POSTERIORS[0], "")
@@ -88,20 +99,40 @@ def arms(only: Sequence[str] = ("*",)) -> list[Arm]:
     return [arm for arm in found if any(fnmatch.fnmatchcase(arm.name, pattern) for pattern in only)]
 
 
-def experiment_of(arm: Arm, seeds: int) -> Experiment:
+def experiment_of(arm: Arm, setting: Setting, seeds: int) -> Experiment:
     """The campaign of an arm; it encodes the rows where that has not been done yet."""
-    source, regime = SOURCES[arm.data], REGIMES[arm.regime]
+    source = SOURCES[arm.data]
     data = source.data if source.encoder is None else f"features({encoded(source.data, source.encoder)!r})"
-    sizes = {
+    return changed(Experiment(), seeds=seeds, data=data, **fields_of(arm, setting))
+
+
+def fields_of(arm: Arm, setting: Setting) -> dict[str, Any]:
+    """What an arm's campaign has beside its data and seeds."""
+    source, regime = SOURCES[arm.data], REGIMES[arm.regime]
+    return {
+        "network": f"mlp(dropout={setting.dropout})",
+        "posterior": arm.posterior,
+        "training": f"adam({setting.learning_rate}), steps={STEPS}",
+        "acquisition": arm.acquisition,
         "initial_labels": regime.initial * source.classes,
         "batch_size": regime.batch * source.classes,
         "max_labels": regime.labels * source.classes,
+        "pool_subset": source.offered,
     }
-    texts = {"data": data, "posterior": arm.posterior, "acquisition": arm.acquisition}
-    return changed(Experiment(), seeds=seeds, **sizes, **texts, **source.settings)
+
+
+def recipe_of(arm: Arm, setting: Setting) -> str:
+    """A hash of all that an arm's curves depend on: kept curves of another one are not its own."""
+    source = SOURCES[arm.data]
+    of_data = source, source.encoder and recipe(source.encoder)
+    return "r" + hashlib.sha256(repr((of_data, fields_of(arm, setting))).encode()).hexdigest()[:7]
 
 
 def file_of(arm: Arm, results: Path = RESULTS) -> Path:
     """Where the curves of an arm are kept."""
-    safe = [re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_") for text in (arm.posterior, arm.acquisition)]
-    return results / arm.data / arm.regime / safe[0] / f"{safe[1]}.csv"
+    return results / arm.data / arm.regime / safe(arm.posterior) / f"{safe(arm.acquisition)}.csv"
+
+
+def safe(text: str) -> str:
+    """An expression as a file name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_")

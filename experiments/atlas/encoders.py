@@ -7,6 +7,7 @@ pixels 83 %), CIFAR-10 45 % (37 %).
 latent_semantics: TF-IDF of words and pairs of words in the pool's texts, and its first 128 singular vectors.
 """
 
+import functools
 import hashlib
 import inspect
 import os
@@ -53,22 +54,26 @@ class Turns(nn.Module):
         return nn.Dense(4)(nn.relu(nn.Dense(128)(x.reshape(len(x), -1))))
 
 
+@functools.cache
+def recipe(encoder: str) -> str:
+    """A hash of what an encoder does."""
+    parts = [inspect.getsource(part) for part in (ENCODERS[encoder], Turns, turned, kept)]
+    sizes = IMAGES, STEPS, WIDTH, POOL, TEST
+    return hashlib.sha256("".join([*parts, repr(sizes)]).encode()).hexdigest()[:8]
+
+
 def encoded(data: str, encoder: str) -> str:
     """The .npz file with the vectors, as `data.features` reads it; it is made where it is not there yet.
 
-    It lies in $AL_JAX_CACHE/atlas (~/.cache/al_jax/atlas when unset), and its name has a hash of this recipe.
+    It lies in $AL_JAX_CACHE/atlas (~/.cache/al_jax/atlas when unset), and its name has a hash of the recipe.
     """
-    make = ENCODERS[encoder]
-    parts = [inspect.getsource(part) for part in (make, Turns, turned, kept)]
-    sizes = IMAGES, STEPS, WIDTH, POOL, TEST
-    recipe = hashlib.sha256("".join([*parts, repr(sizes)]).encode()).hexdigest()[:8]
     root = Path(os.environ.get("AL_JAX_CACHE") or "~/.cache/al_jax").expanduser() / "atlas"
     root.mkdir(parents=True, exist_ok=True)
-    path = root / f"{re.sub(r'[^a-z0-9]+', '_', data).strip('_')}_{encoder}_{recipe}.npz"
+    path = root / f"{re.sub(r'[^a-z0-9]+', '_', data).strip('_')}_{encoder}_{recipe(encoder)}.npz"
     with filelock.FileLock(path.with_suffix(".lock")):  # of two shards one makes it, and the other waits
         if not path.exists():
             partial = path.with_suffix(".partial.npz")
-            np.savez(partial, **make(data))  # type: ignore[arg-type]  # the names of arrays, not its options
+            np.savez(partial, **ENCODERS[encoder](data))  # type: ignore[arg-type]  # arrays' names, not its options
             partial.replace(path)
     return str(path)
 

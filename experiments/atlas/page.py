@@ -7,10 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from al_jax import across, results
+from al_jax.campaign import store
+from experiments.atlas import tuning
 from experiments.atlas.arms import ACQUISITIONS, BASELINE, LEVEL, POSTERIORS, REGIMES, SAME, SOURCES, Arm
 from experiments.atlas.figures import curves, matrix
 from experiments.atlas.run import kept
-from experiments.atlas.text import INTRODUCTION, LOSERS, SHORT
+from experiments.atlas.text import INTRODUCTION, SHORT
 
 
 def name_of(*parts: str) -> str:
@@ -34,7 +36,7 @@ def draw(folder: Path, pictures: Path) -> None:
 
 def page(folder: Path) -> str:
     """All of it, from the curves that are kept."""
-    parts = [INTRODUCTION, SHORT, *_overall(folder), LOSERS, *_sanity(folder)]
+    parts = [INTRODUCTION, *_tuned(folder), SHORT, *_overall(folder), *_sanity(folder)]
     for data in SOURCES:
         parts += [
             text for regime in REGIMES for posterior in POSTERIORS if (text := of_set(folder, data, regime, posterior))
@@ -56,6 +58,19 @@ def groups(folder: Path) -> Iterator[tuple[str, str, dict[str, pd.DataFrame]]]:
             there = {data: rounds for data, rounds in found.items() if rounds is not None}
             if there:
                 yield regime, posterior, there
+
+
+def _tuned(folder: Path) -> Iterator[str]:
+    """What tuning chose."""
+    yield "| data set | posterior | learning rate | dropout | validation NLL |\n|---|---|---:|---:|---:|"
+    for data in SOURCES:
+        for posterior in POSTERIORS:
+            path = tuning.file_of(data, posterior, folder)
+            if path.exists():
+                table = store.read_table(path)
+                setting, nll = tuning.chosen(table), table["nll"].min()
+                yield f"| {data} | `{posterior}` | {setting.learning_rate:g} | {setting.dropout:g} | {nll:.2f} |"
+    yield ""
 
 
 def _overall(folder: Path) -> Iterator[str]:

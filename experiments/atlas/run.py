@@ -11,24 +11,32 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from al_jax import campaign
 from al_jax.campaign import Settings, store
 from experiments import runner
-from experiments.atlas.arms import Arm, experiment_of, file_of
+from experiments.atlas import tuning
+from experiments.atlas.arms import Arm, experiment_of, file_of, recipe_of
+from experiments.atlas.tuning import setting_of
 from experiments.runner import console
 
-COLUMNS = ["method", "seed", "round", "num_labelled", "accuracy", "nll", "seconds"]
+COLUMNS = ["method", "seed", "round", "num_labelled", "accuracy", "nll", "seconds", "recipe"]
 
 
-def curves(arm: Arm, seeds: int) -> pd.DataFrame:
+def curves(arm: Arm, seeds: int, results: Path) -> pd.DataFrame:
     """Run an arm: a row a seed and round."""
-    experiment = experiment_of(arm, seeds)
+    setting = setting_of(arm.data, arm.posterior, results)
+    experiment = experiment_of(arm, setting, seeds)
     built = runner.build(experiment)
     done = campaign.run(built.posterior, built.acquisition, built.dataset, experiment.settings, method=arm.acquisition)
-    return done.rounds[COLUMNS].round({"accuracy": 4, "nll": 4, "seconds": 2})
+    rounds = done.rounds.assign(recipe=recipe_of(arm, setting))
+    return rounds[COLUMNS].round({"accuracy": 4, "nll": 4, "seconds": 2})
 
 
 def kept(arm: Arm, results: Path) -> pd.DataFrame | None:
-    """The curves of an arm, where there are any."""
-    path = file_of(arm, results)
-    return store.read_table(path) if path.exists() else None
+    """The curves of an arm, where there are any of its recipe as it is now."""
+    path, tuned = file_of(arm, results), tuning.file_of(arm.data, arm.posterior, results)
+    if not (path.exists() and tuned.exists()):
+        return None
+    table = store.read_table(path)
+    own = recipe_of(arm, setting_of(arm.data, arm.posterior, results))
+    return table if (table["recipe"] == own).all() else None
 
 
 def missing(arms: Sequence[Arm], seeds: int, results: Path) -> list[Arm]:
@@ -66,7 +74,7 @@ def run(arms: Sequence[Arm], seeds: int, results: Path, hours: float | None) -> 
             bar.update(task, description=arm.name)
             path = file_of(arm, results)
             try:
-                found = curves(arm, seeds)
+                found = curves(arm, seeds, results)
             except ValueError as error:  # what it is made of does not fit together
                 refused.append(f"{arm.name}: {error}")
             else:
@@ -93,7 +101,9 @@ def expected_hours(arms: Sequence[Arm], seeds: int, results: Path) -> pd.DataFra
     return pd.DataFrame(rows, columns=["data", "regime", "posterior", "arms", "seconds a seed", "hours"])
 
 
-def differences(arm: Arm, seeds: int, results: Path, again: Callable[[Arm, int], pd.DataFrame] = curves) -> str | None:
+def differences(
+    arm: Arm, seeds: int, results: Path, again: Callable[[Arm, int, Path], pd.DataFrame] = curves
+) -> str | None:
     """What differs between the kept curves and those that the arm gives now for its first seeds; None: nothing.
 
     Seconds may differ. ValueError when nothing is kept.
@@ -102,7 +112,7 @@ def differences(arm: Arm, seeds: int, results: Path, again: Callable[[Arm, int],
     if before is None:
         raise ValueError(f"{arm.name} has no kept curves to compare with: expected an arm that was run")
     # A block of seeds is one program, and another width of it may round otherwise.
-    now = again(arm, max(seeds, Settings().seed_block))
+    now = again(arm, max(seeds, Settings().seed_block), results)
     now = now[now["seed"].isin(sorted(now["seed"].unique())[:seeds])].reset_index(drop=True)
     before = before[before["seed"].isin(now["seed"])].reset_index(drop=True)
     columns = [column for column in COLUMNS if column != "seconds"]

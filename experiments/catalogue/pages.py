@@ -38,8 +38,10 @@ Names for `--data`, and functions in `al_jax.data` that return a `Dataset`. Some
 """,
     "training": """# Training
 
-What `--training` may say: an optimiser, and around it schedules, penalties, augmentations and early stopping, as in
-`adam(cosine(1e-3)), steps=500, penalty=l2(1e-4)`. In Python these are arguments of `al_jax.training.Training`.
+What `--training` may say: an optimiser, an objective, and around them schedules, penalties, augmentations and early
+stopping, as in `fixmatch(threshold=0.95), adam(cosine(1e-3)), steps=500, penalty=l2(1e-4)`. In Python these are
+arguments of `al_jax.training.Training`. [Objectives](../reference/training.md) are also how to train on unlabelled rows
+in a way of your own.
 """,
     "likelihood": """# Likelihoods
 

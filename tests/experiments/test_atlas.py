@@ -8,6 +8,7 @@ import pytest
 
 from al_jax import vocabulary
 from experiments.atlas import run as of_run
+from experiments.atlas import tuning
 from experiments.atlas.__main__ import main
 from experiments.atlas.arms import (
     ACQUISITIONS,
@@ -19,6 +20,7 @@ from experiments.atlas.arms import (
     SAME,
     Arm,
     Regime,
+    Setting,
     arms,
     experiment_of,
     file_of,
@@ -32,7 +34,13 @@ SEEDS = 4  # a whole block
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setitem(REGIMES, "low", Regime(1, 1, 3))
+    small(monkeypatch)
+
+
+def small(patch):
+    patch.setitem(REGIMES, "low", Regime(1, 1, 3))
+    patch.setattr(tuning, "SWEEP", {"learning_rate": (1e-3, 3e-3), "dropout": (0.25,)})
+    patch.setattr(tuning, "DRAWS", 1)
 
 
 def atlas(monkeypatch, *options: str) -> None:
@@ -73,7 +81,7 @@ def test_names_are_safe_files_of_their_own_and_shards_are_a_partition():
 
 
 def test_the_budget_is_in_labels_a_class():
-    settings = experiment_of(Arm("digits", "middle", "mc_dropout", "bald"), 20).settings
+    settings = experiment_of(Arm("digits", "middle", "mc_dropout", "bald"), Setting(1e-3, 0.1), 20).settings
     assert (settings.initial_labels, settings.batch_size, settings.max_labels, settings.seeds) == (20, 10, 220, 20)
 
 
@@ -82,7 +90,7 @@ def folder(tmp_path_factory):
     """Three arms, run as two shards."""
     results = tmp_path_factory.mktemp("atlas")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(REGIMES, "low", Regime(1, 1, 3))
+        small(patch)
         for shard in ("0/2", "1/2"):
             atlas(patch, *THREE, "--seeds", str(SEEDS), "--results-dir", str(results), "--shard", shard)
     return results
@@ -95,6 +103,33 @@ def test_shards_run_what_is_missing_and_nothing_twice(folder, monkeypatch):
     assert missing(chosen, SEEDS + 1, folder) == chosen, "more seeds are asked for"
     monkeypatch.setattr(of_run, "curves", lambda *_: pytest.fail("an arm that is there was run again"))
     atlas(monkeypatch, *THREE, "--seeds", str(SEEDS), "--results-dir", str(folder))
+
+
+def test_curves_of_another_recipe_are_not_its_own(folder, monkeypatch):
+    chosen = arms(THREE[1:])
+    assert missing(chosen, SEEDS, folder) == []
+    monkeypatch.setattr("experiments.atlas.arms.STEPS", 99)
+    assert missing(chosen, SEEDS, folder) == chosen
+    monkeypatch.undo()
+    small(monkeypatch)
+    monkeypatch.setattr(tuning, "chosen", lambda _: Setting(1e-3, 0.9))
+    assert missing(chosen, SEEDS, folder) == chosen, "another dropout rate"
+    assert "margin" not in page(folder)
+
+
+def test_numbers_are_chosen_by_labels_of_random_rows_alone(folder, monkeypatch):
+    table = pd.read_csv(tuning.file_of("digits", "mc_dropout", folder))
+    assert tuning.chosen(table) == Setting(3e-3, 0.25), "twenty times 3e-3 are enough, and 1e-3 are not"
+    digits = vocabulary.dataset("digits")
+    half = tuning.split(digits, 0, 100)
+    assert len(half.labels) == len(half.test_labels) == 100
+    rows = {row.tobytes() for row in digits.inputs}
+    assert all(row.tobytes() in rows for row in (*half.inputs, *half.test_inputs)), "no test row has a part in it"
+    assert not {row.tobytes() for row in half.inputs} & {row.tobytes() for row in half.test_inputs}
+    other = tuning.split(digits, 1, 100)
+    assert not np.array_equal(half.labels, other.labels)
+    monkeypatch.setattr(tuning, "tried", lambda *_: pytest.fail("what is kept was tried again"))
+    tuning.setting_of("digits", "mc_dropout", folder)
 
 
 def test_a_run_stops_between_arms_when_its_hours_are_over(folder, monkeypatch, capsys):

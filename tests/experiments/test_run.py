@@ -225,7 +225,8 @@ def _compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compile_cycle = campaign.loop.compile_cycle
 
     def once(*args: Any) -> Any:
-        _, _, seeds, _, batch_size, _ = args
+        _, _, repetitions, _, batch_size, _ = args
+        seeds = tuple(row.seed for row in repetitions)
         if (seeds, batch_size) not in COMPILED:
             COMPILED[seeds, batch_size] = compile_cycle(*args)
         return COMPILED[seeds, batch_size]
@@ -485,7 +486,10 @@ COMMANDS = [
     (("--posterior", "laplace(structure=kron)"), r"at column 19 'kron' is unknown; known: ensemble"),
     (("--posterior", "ensemble(point, members=5, 3)"), r"positional argument follows keyword argument"),
     (("--training", ""), r"training='': empty; expected for example 'adam'"),
-    (("--training", "adam, 4"), r"at column 7 4 where a GradientTransformation or an EarlyStopping was expected"),
+    (
+        ("--training", "adam, 4"),
+        r"at column 7 4 where a GradientTransformation or an EarlyStopping or an Objective was expected",
+    ),
     (("--network", "mlp(dense=dense(3))"), r"at column 11 dense makes a Dense; expected a layer"),
     (("--data", "load('digits')"), r"at column 1 'load' is unknown; known: cifar10"),
     (("--batch-size", "0"), r"batch_size=0: expected 1 to 1297, the rows of the pool"),

@@ -8,7 +8,8 @@ import pytest
 from conftest import blobs
 
 from al_jax import vocabulary
-from al_jax.training import Training, adam, adamw, cosine, drops, linear, sgd, train
+from al_jax.likelihood import categorical
+from al_jax.training import Apply, Training, adam, adamw, cosine, drops, linear, sgd, train
 from al_jax.types import Data, Labelled
 
 SHARES = np.linspace(0, 0.999, 50).astype(np.float32)
@@ -35,11 +36,11 @@ def fitted(optimizer: optax.GradientTransformation, count: int, **budget: int) -
     labels = x @ np.array([1.0, -2.0], np.float32)
     data = Data(Labelled(x, labels, np.ones(24), np.arange(24), jnp.asarray(count)), None, None)
 
-    def losses(weights, key, inputs, labels):
-        return jnp.square(inputs @ weights - labels)
+    squares = categorical()._replace(loss=lambda outputs, labels: jnp.square(outputs[:, 0] - labels))
+    apply = Apply(lambda weights, key, inputs: inputs @ weights[:, None], squares)
 
     settings = Training(optimizer, minibatch_size=8, **budget)
-    return np.asarray(train(jax.random.key(0), jnp.zeros(2), data, settings, losses, lambda *_: {})[0])
+    return np.asarray(train(jax.random.key(0), jnp.zeros(2), data, settings, apply, lambda *_: {})[0])
 
 
 @pytest.mark.parametrize("count", [8, 24])

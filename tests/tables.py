@@ -151,6 +151,9 @@ DATA = {
     "with_initial": "with_initial(digits, (5, 3))",
     "with_validation": "with_validation(digits, 100)",
     "without_copies": "without_copies(digits)",
+    "self_supervised": "self_supervised(subset(digits, 60), steps=2, minibatch_size=4)",
 }
+FROM_FILES = {"embedded", "pretrained"}
+"""Names that read a file: their laws are in `acquisitions/test_embedded.py` and `posteriors/test_pretrained.py`."""
 PREPARED = {"mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped", "tfds", "uci", "features"}
 """Data from files: read in `data/test_tfds.py` and `data/test_tabular.py`."""

@@ -3,6 +3,7 @@
 from al_jax.acquisitions.acquire import acquire
 from al_jax.acquisitions.combinators.aggregate import aggregate
 from al_jax.acquisitions.combinators.borda import borda
+from al_jax.acquisitions.combinators.embedded import embedded
 from al_jax.acquisitions.combinators.mixture import mixture
 from al_jax.acquisitions.combinators.multi_label import multi_label
 from al_jax.acquisitions.combinators.per_class_quota import per_class_quota
@@ -84,6 +85,7 @@ __all__ = [
     "drop_query",
     "eer",
     "egl",
+    "embedded",
     "emoc",
     "entropy",
     "epig",

@@ -8,6 +8,7 @@ from al_jax.data.digits import digits
 from al_jax.data.features import features
 from al_jax.data.initial import initial_rows
 from al_jax.data.leaks import report, without_copies
+from al_jax.data.self_supervised import self_supervised
 from al_jax.data.splits import with_validation
 from al_jax.data.tabular import UCI_NAMES, diabetes, regression, uci
 from al_jax.data.tfds import (
@@ -62,6 +63,7 @@ __all__ = [
     "regression",
     "repeated",
     "report",
+    "self_supervised",
     "subset",
     "svhn_cropped",
     "tfds",

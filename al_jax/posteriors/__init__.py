@@ -5,8 +5,20 @@ from al_jax.posteriors.laplace import laplace
 from al_jax.posteriors.mc_dropout import mc_dropout
 from al_jax.posteriors.nuts import nuts, nuts_last_layer
 from al_jax.posteriors.point import point
+from al_jax.posteriors.pretrained import pretrained
 from al_jax.posteriors.svi import svi
 from al_jax.posteriors.swag import swag
 from al_jax.posteriors.variational import variational
 
-__all__ = ["ensemble", "laplace", "mc_dropout", "nuts", "nuts_last_layer", "point", "svi", "swag", "variational"]
+__all__ = [
+    "ensemble",
+    "laplace",
+    "mc_dropout",
+    "nuts",
+    "nuts_last_layer",
+    "point",
+    "pretrained",
+    "svi",
+    "swag",
+    "variational",
+]

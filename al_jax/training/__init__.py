@@ -15,7 +15,7 @@ from al_jax.training.objectives import consistency, entropy_minimisation, fixmat
 from al_jax.training.optimisers import adam, adamw, sgd
 from al_jax.training.parts import early_stopping, training
 from al_jax.training.penalty import Params, Penalty, l2
-from al_jax.training.rand_augment import rand_augment
+from al_jax.training.rand_augment import rand_augment, random_zoom
 from al_jax.training.schedules import Schedule, cosine, drops, linear
 from al_jax.training.settings import Training
 
@@ -48,6 +48,7 @@ __all__ = [
     "rand_augment",
     "random_crop",
     "random_flip",
+    "random_zoom",
     "sgd",
     "train",
     "training",

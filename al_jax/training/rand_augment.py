@@ -92,19 +92,39 @@ def affine(
     return jax.vmap(of_channel, in_axes=-1, out_axes=-1)(image - smallest) + smallest
 
 
+@memoised
+def random_zoom(smallest: float = 0.5) -> Augmentation:
+    """Cut a square of `smallest` to 1 times the sides out of every image, and enlarge it to the old size; bilinear."""
+    if not 0 < smallest <= 1:
+        raise ValueError(f"smallest={smallest}: expected more than 0 and at most 1")
+
+    def augment(key: PRNGKey, images: Shaped[Array, "b h w c"]) -> Shaped[Array, "b h w c"]:
+        _images(images)
+
+        def one(key: PRNGKey, image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+            of_size, of_place = jax.random.split(key)
+            size = jax.random.uniform(of_size, (), minval=smallest, maxval=1.0)
+            place = jax.random.uniform(of_place, (2,), minval=-0.5, maxval=0.5)
+            return affine(image, size * jnp.eye(2), (1 - size) * place)
+
+        return like(images, jax.vmap(one)(jax.random.split(key, len(images)), images.astype(jnp.float32)))
+
+    return augment
+
+
 def weak_change(inputs: Inputs) -> Augmentation:
     """Of images shifts by up to an eighth of the side, of vectors noise; ValueError for other rows."""
-    if _kind(inputs) == 4:
+    if kind_of(inputs) == 4:
         return random_crop(max(1, inputs.shape[1] // 8))
     return noise(0.1)
 
 
 def strong_change(inputs: Inputs) -> Augmentation:
     """Of images `rand_augment` and `cutout`, of vectors noise and `feature_dropout`; ValueError for other rows."""
-    return chain(rand_augment(), cutout()) if _kind(inputs) == 4 else chain(noise(0.3), feature_dropout(0.3))
+    return chain(rand_augment(), cutout()) if kind_of(inputs) == 4 else chain(noise(0.3), feature_dropout(0.3))
 
 
-def _kind(inputs: Inputs) -> int:
+def kind_of(inputs: Inputs) -> int:
     """The number of axes of images or vectors."""
     axes = getattr(inputs, "ndim", 0)
     if axes not in (2, 4) or (axes == 2 and not jnp.issubdtype(inputs.dtype, jnp.floating)):

@@ -19,5 +19,6 @@ EXAMPLES = {
 
 OTHER_LABELS = frozenset(
     {"aggregate", "gaussian_bald", "gaussian_information_gain", "multi_label", "variance"}  # pixels, numbers, several
+    | {"embedded"}  # reads a file
 )
-"""Scores of labels that two moons have not."""
+"""Scores of labels, and methods on vectors, that two moons have not."""

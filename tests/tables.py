@@ -124,6 +124,11 @@ POSTERIORS = {
     "svi": "svi",
     "swag": "swag(snapshots=4, steps=2, rank=3)",
     "laplace": "laplace",
+    "evidential": "evidential",
+    "sgld": "sgld(burn_in=4, thinning=2, draws=4)",
+    "cyclical_sghmc": "cyclical_sghmc(cycles=2, steps=10, draws=2)",
+    "snapshot_ensemble": "snapshot_ensemble(members=3, steps=5)",
+    "shrink_and_perturb": "shrink_and_perturb(mc_dropout)",
     "nuts_last_layer": "nuts_last_layer(warmup=8, draws=4)",
     "nuts": "nuts(chains=2, warmup=8, draws=4, max_tree_depth=4)",
 }

@@ -14,7 +14,17 @@ from tables import POSTERIORS
 from al_jax.likelihood import categorical
 from al_jax.models import MLP, Gaussian, VariationalConv, VariationalDense
 from al_jax.models.forward import completed
-from al_jax.posteriors import ensemble, laplace, mc_dropout, nuts_last_layer, point, svi, variational
+from al_jax.posteriors import (
+    ensemble,
+    evidential,
+    laplace,
+    mc_dropout,
+    nuts_last_layer,
+    point,
+    shrink_and_perturb,
+    svi,
+    variational,
+)
 from al_jax.posteriors.variational import draw_weights, kl_divergence
 from al_jax.training import Training
 from al_jax.types import Data, Labelled, Likelihood, Predictions
@@ -82,12 +92,14 @@ class LateDropout(nn.Module):
 LAST_IS_RANDOM = {
     "mc_dropout": mc_dropout(LateDropout(0.5), categorical(), TRAINING),
     "debal": ensemble(mc_dropout(LateDropout(0.5), categorical(), TRAINING), 2),
+    "shrink_and_perturb": shrink_and_perturb(mc_dropout(LateDropout(0.5), categorical(), TRAINING)),
+    "evidential": evidential(LateDropout(), categorical(), TRAINING),
     "variational": variational(LateDropout(last=VariationalDense), categorical(), TRAINING),
     "svi": svi(LateDropout(), categorical(), TRAINING, prior={"Dense_2/": 1.0}),
     "laplace": laplace(LateDropout(), categorical(), TRAINING),
     "nuts_last_layer": nuts_last_layer(LateDropout(), categorical(), TRAINING),
 }
-ALL_IS_RANDOM = {"point", "ensemble", "swag", "nuts"}
+ALL_IS_RANDOM = {"point", "ensemble", "swag", "nuts", "sgld", "cyclical_sghmc", "snapshot_ensemble"}
 
 
 def test_every_posterior_is_in_one_of_the_two_lists():

@@ -1,0 +1,1 @@
+"""What unlabelled rows are worth: objectives and encoders, with and without active learning."""

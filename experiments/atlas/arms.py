@@ -27,10 +27,10 @@ SOURCES = {
     "digits_repeated": Source("repeated(digits, 3)"),
     "digits_long_tail": Source("imbalanced(digits, 0.1, (0, 1, 2, 3, 4))"),
     "digits_noisy": Source("noisy_labels(digits, 0.2)"),
-    "mnist": Source("mnist", encoder="rotations", offered=1000),
-    "fashion_mnist": Source("fashion_mnist", encoder="rotations", offered=1000),
-    "cifar10": Source("cifar10", encoder="rotations", offered=1000),
-    "cmaterdb_bangla": Source("tfds('cmaterdb/bangla')", encoder="rotations", offered=1000),
+    "mnist": Source("self_supervised(mnist, steps=1000)", offered=1000),
+    "fashion_mnist": Source("self_supervised(fashion_mnist, steps=1000)", offered=1000),
+    "cifar10": Source("self_supervised(cifar10, steps=1000)", offered=1000),
+    "cmaterdb_bangla": Source("self_supervised(tfds('cmaterdb/bangla'), steps=1000)", offered=1000),
     "trec": Source("trec", classes=6, encoder="latent_semantics", offered=1000),
 }
 

@@ -13,7 +13,7 @@ seeds, intervals everywhere. Written by `python -m experiments.atlas --page docs
 | learning rate, dropout | tuned on labels of random rows, the same for all methods: see below |
 | digits | 1 297 images of 8 x 8 pixels |
 | digits, changed | three times with noise; five classes at a tenth (long tail); 20 % wrong labels (noisy) |
-| MNIST, Fashion-MNIST, CIFAR-10, CMATERdb | 128 components of a layer that learned rotations; 10 000 rows at most |
+| MNIST, Fashion-MNIST, CIFAR-10, CMATERdb | vectors of an encoder by SimCLR, 1 000 steps on the pool without labels |
 | trec | latent semantics of 5 452 questions: TF-IDF and 128 singular vectors |
 | offered each round | all rows of digits; of the others 1 000 random ones |
 | low budget | from 1 label a class to 10, one a class acquired each round |

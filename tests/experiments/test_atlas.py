@@ -115,7 +115,7 @@ def test_curves_of_another_recipe_are_not_its_own(folder, monkeypatch):
     small(monkeypatch)
     monkeypatch.setattr(tuning, "chosen", lambda _: Setting(1e-3, 0.9))
     assert missing(chosen, SEEDS, folder) == chosen, "another dropout rate"
-    assert "margin" not in page(folder)
+    assert "## digits" not in page(folder)
 
 
 def test_numbers_are_chosen_by_labels_of_random_rows_alone(folder, monkeypatch):

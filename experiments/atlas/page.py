@@ -160,7 +160,8 @@ def _sanity(folder: Path) -> Iterator[str]:
     for acquisition, same in SAME.items():
         one, other = (kept(first._replace(acquisition=a), folder) for a in (acquisition, same))
         if one is not None and other is not None:
-            equal = one.drop(columns=["method", "seconds"]).equals(other.drop(columns=["method", "seconds"]))
+            own = ["method", "seconds", "recipe"]
+            equal = one.drop(columns=own).equals(other.drop(columns=own))
             yield f"- `{acquisition}` and `{same}`: {'the same curves' if equal else 'NOT the same curves'}."
     one, other = (kept(first._replace(acquisition=a), folder) for a in (LEVEL, BASELINE))
     if one is not None and other is not None:

@@ -20,8 +20,6 @@ Sweep: TypeAlias = Mapping[str, Sequence[float]]
 """Numbers to try, by the name of the parameter; all combinations are run."""
 Recipe: TypeAlias = Posterior | Callable[..., Posterior]
 """A posterior, or a function of swept numbers, by name, that makes one."""
-
-
 UNSWEPT: dict[str, Any] = {}
 """The numbers of a campaign without a sweep; never mutated."""
 
@@ -103,11 +101,6 @@ def settings_of(recipe: Recipe, sweep: Sweep | None) -> tuple[dict[str, float], 
 def columns(repetitions: Sequence[Repetition]) -> dict[str, np.ndarray]:
     """The swept numbers as arrays float32 [S], by name."""
     return {name: np.asarray([row.values[name] for row in repetitions], np.float32) for name in repetitions[0].values}
-
-
-def example(recipe: Recipe, settings: Sequence[Mapping[str, float]]) -> Posterior:
-    """The posterior of the first setting, to look at shapes: they are those of all."""
-    return at(recipe, settings[0])
 
 
 def nearest(settings: Sequence[Mapping[str, float]], values: Mapping[str, float]) -> int:

@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from al_jax.memo import memoised
 from al_jax.posteriors.trajectory import Step, along_a_trajectory, check_walk
+from al_jax.sweep import known
 from al_jax.training import Training
 from al_jax.types import Likelihood, Posterior
 
@@ -47,7 +48,7 @@ def cyclical_sghmc(
     """
     check_walk(prior_std, learning_rate, cycles=cycles, steps=steps, draws=draws)
     for name, value in (("exploring", exploring), ("momentum", momentum)):
-        if not 0 <= value < 1:
+        if known(value) and not 0 <= value < 1:
             raise ValueError(f"{name}={value}: expected 0 or more and less than 1")
     sampling = steps - round(exploring * steps)
     if sampling < draws:

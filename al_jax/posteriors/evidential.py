@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from al_jax.memo import memoised
 from al_jax.models.forward import forward, forward_rows, in_dtype
+from al_jax.models.last_layer import head
 from al_jax.posteriors.point import point, point_metrics
 from al_jax.sweep import known
 from al_jax.training import Apply, Minibatch, Objective, Training, train
@@ -84,7 +85,6 @@ def evidential(
     own = Objective(loss)
 
     def fit(key: PRNGKey, state: Any, data: Data) -> tuple[Any, dict[str, Array]]:
-
         how = dataclasses.replace(training, objective=own)
         return train(key, state, data, how, Apply(outputs, likelihood), point_metrics(of_point, likelihood))
 
@@ -108,4 +108,7 @@ def evidential(
         of_row = jax.vmap(jax.vmap(one, (0, None)), (None, 0))(draws, alpha)
         return Predictions(of_row, mean, features, extras | {"evidence": alpha.sum(-1) - alpha.shape[-1]})
 
-    return Posterior(network.init, fit, sample, predict)
+    def log_concentration(state: Any, x: Inputs, features: Array) -> Array:
+        return jnp.log(concentration(head(module, state, x, features)))  # its softmax is the mean
+
+    return Posterior(network.init, fit, sample, predict, log_concentration)

@@ -10,7 +10,6 @@ import numpy as np
 from flax import serialization, traverse_util
 from jaxtyping import Array
 
-from al_jax.memo import memoised
 from al_jax.types import Inputs, Posterior, PRNGKey
 
 
@@ -28,39 +27,29 @@ def pretrained(posterior: Posterior, params: str | Mapping[str, Any]) -> Posteri
     `init` raises ValueError when no parameter has the name and shape of one of `params`; the constructor when the file
     is none or cannot be read.
     """
-    given = _read(params) if isinstance(params, str) else params
-    return _pretrained(posterior, _Params(given))
+    given = _read(params) if isinstance(params, str) else dict(params)
+    start = {path: np.asarray(leaf) for path, leaf in traverse_util.flatten_dict(given).items()}
 
-
-class _Params:
-    """Parameters that are equal to themselves alone, so that a posterior is made once for them."""
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self.flat = {path: np.asarray(leaf) for path, leaf in traverse_util.flatten_dict(dict(params)).items()}
-
-
-@memoised
-def _pretrained(posterior: Posterior, start: _Params) -> Posterior:
     def init(key: PRNGKey, x: Inputs) -> Any:
         fresh = posterior.init(key, x)
         flat = traverse_util.flatten_dict(fresh)
-        known = {path for path, leaf in flat.items() if path in start.flat and start.flat[path].shape == leaf.shape}
+        known = {path for path, leaf in flat.items() if path in start and start[path].shape == leaf.shape}
         if not known:
             here, there = (
                 ", ".join("/".join(map(str, path)) + str(list(leaf.shape)) for path, leaf in tree.items())
-                for tree in (flat, start.flat)
+                for tree in (flat, start)
             )
             raise ValueError(f"no parameter of the network ({here}) has name and shape of one of params ({there})")
 
         def chosen(path: tuple[str, ...], leaf: Array) -> Array:
-            return jnp.asarray(start.flat[path], leaf.dtype) if path in known else leaf
+            return jnp.asarray(start[path], leaf.dtype) if path in known else leaf
 
         return traverse_util.unflatten_dict({path: chosen(path, leaf) for path, leaf in flat.items()})
 
     return posterior._replace(init=init)
 
 
-def _read(path: str) -> Mapping[str, Any]:
+def _read(path: str) -> dict[str, Any]:
     """The parameters that `Encoder.save` wrote."""
     file = Path(path).expanduser()
     if not file.is_file():

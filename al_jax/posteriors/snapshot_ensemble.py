@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from al_jax.memo import memoised
 from al_jax.posteriors.trajectory import Step, along_a_trajectory, check_walk
+from al_jax.sweep import known
 from al_jax.training import Training
 from al_jax.types import Likelihood, Posterior
 
@@ -40,7 +41,7 @@ def snapshot_ensemble(
     ValueError unless all of them are positive, and momentum below 1.
     """
     check_walk(prior_std, learning_rate, members=members, steps=steps)
-    if not 0 <= momentum < 1:
+    if known(momentum) and not 0 <= momentum < 1:
         raise ValueError(f"momentum={momentum}: expected 0 or more and less than 1")
 
     def step(index: Array) -> Step:

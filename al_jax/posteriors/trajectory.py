@@ -14,12 +14,12 @@ from al_jax.models.forward import forward, forward_draws, forward_rows
 from al_jax.models.last_layer import head
 from al_jax.posteriors.point import point
 from al_jax.sweep import known
-from al_jax.training import Training
+from al_jax.training import Minibatch, Training
 from al_jax.types import Data, Inputs, Likelihood, Posterior, Predictions, PRNGKey
 
 
 class State(NamedTuple):
-    """The mean of the draws, and the draws, each leaf with a leading axis."""
+    """The mean of the draws, and the draws: parameters with a leading axis, `[draws, ...]`."""
 
     params: Any
     draws: Any
@@ -64,20 +64,21 @@ def along_a_trajectory(
         number = jnp.maximum(count, 1).astype(jnp.float32)
         size = min(training.minibatch_size, len(labelled.rows))
 
-        def mean_potential(params: Any, rows: Array) -> Array:
+        def mean_potential(params: Any, rows: Array, valid: Array) -> Array:
             inputs = jax.tree.map(lambda leaf: leaf[rows], labelled.inputs)
             outputs = forward(module, params, inputs).logits
-            losses = likelihood.loss(outputs, labelled.labels[rows]) * labelled.weights[rows]
+            batch = Minibatch(inputs, labelled.labels[rows], labelled.weights[rows], valid)
             decay = optax.tree.norm(params, squared=True) / (2 * prior_std**2)
-            return losses.mean() + decay / number
+            return batch.mean(likelihood.loss(outputs, batch.labels)) + decay / number
 
         def walk(index: Array, carry: Any) -> Any:
             params, velocity, kept = carry
             of_rows, of_noise = jax.random.split(jax.random.fold_in(walk_key, index))
-            # With replacement, and of all rows where the minibatch has as many: the gradient is unbiased.
-            rows = jax.random.randint(of_rows, (size,), 0, jnp.maximum(count, 1))
-            rows = jnp.where(count <= size, jnp.arange(size) % jnp.maximum(count, 1), rows)
-            gradient = jax.grad(mean_potential)(params, rows)
+            # All rows, each once, where a minibatch can hold them, and else random ones: the gradient is unbiased.
+            drawn = jax.random.randint(of_rows, (size,), 0, jnp.maximum(count, 1))
+            whole, slots = count <= size, jnp.arange(size)
+            rows = jnp.where(whole, jnp.where(slots < count, slots, 0), drawn)
+            gradient = jax.grad(mean_potential)(params, rows, ~whole | (slots < count))
             flat, unravel = ravel_pytree(gradient)
             taken = step(index)
             noise = taken.noise * jnp.sqrt(2 * (1 - taken.momentum) * taken.size / number)

@@ -1,5 +1,6 @@
 """An encoder trained once on a pool without its labels, kept on disk by the rows' content and the recipe."""
 
+import functools
 import hashlib
 import os
 import re
@@ -51,6 +52,7 @@ class Encoder(NamedTuple):
         write_bytes(Path(path).expanduser(), serialization.to_bytes(jax.tree.map(np.asarray, self.params)))
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _embedded(module: nn.Module, params: Any, inputs: Inputs, rows: Array) -> Array:
     def features(x: Inputs, _: Array) -> Array:
         found = forward_rows(module, params, x).features
@@ -58,7 +60,7 @@ def _embedded(module: nn.Module, params: Any, inputs: Inputs, rows: Array) -> Ar
             raise ValueError(f"network={type(module).__name__} names no features, which are the vectors")
         return found
 
-    return jax.jit(lambda x: stream(features, x, rows, CHUNK))(inputs)
+    return stream(features, inputs, rows, CHUNK)
 
 
 def encoder(

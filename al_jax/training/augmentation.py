@@ -24,7 +24,7 @@ def random_crop(padding: int = 4) -> Augmentation:
         raise ValueError(f"padding={padding}: expected at least 1")
 
     def augment(key: PRNGKey, images: Shaped[Array, "b h w c"]) -> Shaped[Array, "b h w c"]:
-        _images(images)
+        check_images(images)
         padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
         corners = jax.random.randint(key, (len(images), 2), 0, 2 * padding + 1)
 
@@ -41,7 +41,7 @@ def random_flip() -> Augmentation:
     """Mirror every image left to right with probability 1/2."""
 
     def augment(key: PRNGKey, images: Shaped[Array, "b h w c"]) -> Shaped[Array, "b h w c"]:
-        _images(images)
+        check_images(images)
         flip = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
         return jnp.where(flip, images[:, :, ::-1], images)
 
@@ -70,7 +70,7 @@ def cutout(share: float = 0.5) -> Augmentation:
         raise ValueError(f"share={share}: expected more than 0 and at most 1")
 
     def augment(key: PRNGKey, images: Shaped[Array, "b h w c"]) -> Shaped[Array, "b h w c"]:
-        _images(images)
+        check_images(images)
         number, height, width, _ = images.shape
         of_side, of_centre = jax.random.split(key)
         side = share * min(height, width) * jax.random.uniform(of_side, (number, 1))
@@ -120,6 +120,7 @@ def like(rows: Array, values: Array) -> Array:
     return jnp.clip(jnp.round(values), bounds.min, bounds.max).astype(rows.dtype)
 
 
-def _images(x: Shaped[Array, "..."]) -> None:
+def check_images(x: Shaped[Array, "..."]) -> None:
+    """ValueError unless the rows are images `[b, h, w, c]`."""
     if x.ndim != 4:
         raise ValueError(f"augment takes images [b, h, w, c]: the inputs of a minibatch are {list(x.shape)}")

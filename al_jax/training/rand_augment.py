@@ -7,8 +7,8 @@ from jaxtyping import Array, Float, Shaped
 from al_jax.memo import memoised
 from al_jax.training.augmentation import (
     Augmentation,
-    _images,
     chain,
+    check_images,
     cutout,
     feature_dropout,
     like,
@@ -35,7 +35,7 @@ def rand_augment(operations: int = 2, strength: float = 1.0) -> Augmentation:
         raise ValueError(f"operations={operations} must be at least 1, strength={strength} positive")
 
     def augment(key: PRNGKey, images: Shaped[Array, "b h w c"]) -> Shaped[Array, "b h w c"]:
-        _images(images)
+        check_images(images)
         values = images.astype(jnp.float32)
         low, high = values.min(), values.max()
 
@@ -99,7 +99,7 @@ def random_zoom(smallest: float = 0.5) -> Augmentation:
         raise ValueError(f"smallest={smallest}: expected more than 0 and at most 1")
 
     def augment(key: PRNGKey, images: Shaped[Array, "b h w c"]) -> Shaped[Array, "b h w c"]:
-        _images(images)
+        check_images(images)
 
         def one(key: PRNGKey, image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
             of_size, of_place = jax.random.split(key)

@@ -6,6 +6,7 @@ import pytest
 from conftest import TRAINING, blobs
 
 from al_jax import vocabulary
+from al_jax.campaign.identity import described
 from al_jax.data import Dataset
 from al_jax.likelihood import categorical
 from al_jax.models import MLP
@@ -59,3 +60,9 @@ def test_the_file_of_an_encoder_is_an_expression(tmp_path, monkeypatch):
     posterior, _ = vocabulary.posterior(text, dataset, training="adam, steps=2")
     params = posterior.init(KEY, X)
     np.testing.assert_array_equal(params["Dense_0"]["kernel"][1], made.params["Dense_0"]["kernel"])
+
+
+def test_another_start_is_another_campaign():
+    other = jax.tree.map(lambda leaf: leaf + 1, START)
+    texts = {described(pretrained(network(), start)) for start in (START, dict(START), other)}
+    assert len(texts) == 2

@@ -14,7 +14,7 @@ from al_jax.training import Training, adam
 from al_jax.types import Data, Labelled
 
 KEY = jax.random.key(0)
-NOISE, PRIOR, N = 0.5, 1.0, 24
+NOISE, PRIOR, N, SLOTS = 0.5, 1.0, 24, 31  # a minibatch that the rows do not divide
 
 
 class Linear(nn.Module):
@@ -61,7 +61,7 @@ WALKS = {
 @pytest.mark.parametrize("name", WALKS)
 def test_draws_have_the_exact_mean_and_covariance_of_a_linear_regression(name):
     data, mean, covariance = regression()
-    posterior = WALKS[name](Training(adam(1e-2), minibatch_size=N, steps=100))  # all rows: the gradient is exact
+    posterior = WALKS[name](Training(adam(1e-2), minibatch_size=SLOTS, steps=100))  # all rows: the gradient is exact
     state, info = jax.jit(lambda: posterior.fit(KEY, posterior.init(KEY, data.labelled.inputs), data))()
     draws = np.asarray(state.draws["Dense_0"]["kernel"])[..., 0]
     assert info["finite"]

@@ -17,9 +17,6 @@ from al_jax.training.objective import (
     Report,
     check_classes,
     check_unlabelled,
-    last_params,
-    no_memory,
-    same_memory,
     supervised_loss,
 )
 from al_jax.training.rand_augment import weak_change
@@ -80,9 +77,9 @@ def consistency(
             for network, of_network, of_rows in ((params, *keys[:2]), (teacher, *keys[2:]))
         )
         squares = jnp.square(one - jax.lax.stop_gradient(other)).mean(-1)
-        both = (labelled, unlabelled)
-        valid = jnp.concatenate([batch.valid for batch in both]) & unlabelled.valid[0]
-        difference = jnp.sum(jnp.where(valid, squares, 0.0)) / jnp.maximum(jnp.sum(valid), 1)
+        # Nothing counts where there are no unlabelled rows: that is training without the objective.
+        valid = jnp.concatenate([labelled.valid, unlabelled.valid]) & unlabelled.valid[0]
+        difference = Minibatch(rows, None, jnp.ones(len(valid)), valid).mean(squares)
         left = jnp.maximum(1 - progress / ramp, 0.0) if not known(ramp) or ramp > 0 else 0.0
         total = supervised_loss(key, apply, params, labelled) + weight * jnp.exp(-5 * left**2) * difference
         return total, {"difference": difference}
@@ -100,5 +97,5 @@ def consistency(
         return jax.tree.map(lambda mean, last: jnp.where(memory[2], mean, last), memory[0], params)
 
     if not taught or is_zero(weight):
-        return Objective(loss, ratio, no_memory, same_memory, last_params)
+        return Objective(loss, ratio)
     return Objective(loss, ratio, init, update, finish)

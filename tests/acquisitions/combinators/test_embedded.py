@@ -1,5 +1,6 @@
 """Methods on fixed vectors: the same picks as on a network whose features are these vectors."""
 
+import jax
 import numpy as np
 import pytest
 from conftest import tiny
@@ -7,8 +8,8 @@ from conftest import tiny
 from al_jax import acquisitions as aq
 from al_jax import campaign
 from al_jax.campaign import Settings
+from al_jax.campaign.identity import described
 from al_jax.testing import check_acquisition
-from al_jax.types import Predictions
 
 VECTORS = np.random.default_rng(0).normal(size=(48, 4)).astype(np.float32)
 SETTINGS = Settings(seeds=2, initial_labels=6, batch_size=4, max_labels=14, num_samples=3, seed_block=2)
@@ -26,8 +27,6 @@ def test_it_picks_what_a_network_with_these_features_would(dataset, method):
     where = {row.tobytes(): place for place, row in enumerate(dataset.inputs)}
 
     def predict(state, draws, x):
-        import jax
-
         def of(rows):
             return np.stack([VECTORS[where.get(np.asarray(row).tobytes(), 0)] for row in rows])
 
@@ -73,12 +72,12 @@ def test_a_file_without_them_and_a_pool_on_the_host_are_refused(dataset, tmp_pat
         campaign.run(tiny("point"), aq.embedded(aq.core_set(), VECTORS), dataset, host)
 
 
-def test_samples_stay_the_network_s():
-    seen = []
-
-    def score(log_probs):
-        seen.append(log_probs.shape)
-        return log_probs[..., 0, 0]
-
-    check_acquisition(aq.embedded(aq.top_k(score), VECTORS[:24]))
-    assert {shape[-1] for shape in seen} == {len(Predictions._fields)} or seen
+def test_samples_stay_the_network_s_and_other_vectors_are_another_campaign(dataset):
+    bald = aq.top_k(aq.bald)
+    one, other = (
+        campaign.run(tiny("mc_dropout"), method, dataset, SETTINGS).acquired["row"].tolist()
+        for method in (aq.embedded(bald, VECTORS), bald)
+    )
+    assert one == other
+    texts = {described(aq.embedded(bald, vectors)) for vectors in (VECTORS, VECTORS.copy(), VECTORS + 1)}
+    assert len(texts) == 2

@@ -32,12 +32,10 @@ def regression():
     y = x @ np.array([1.0, -0.5, 0.3]) + NOISE * generator.normal(size=N)
     precision = x.T @ x / NOISE**2 + np.eye(3) / PRIOR**2
     covariance = np.linalg.inv(precision)
-    rows: tuple = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
-    return (
-        Data(Labelled(*rows, jnp.ones(N), jnp.arange(N), jnp.asarray(N))),
-        covariance @ x.T @ y / NOISE**2,
-        covariance,
-    )
+    rows = (jnp.asarray(array, jnp.float32) for array in (x, y))
+    padded: tuple = tuple(jnp.concatenate([a, jnp.full((SLOTS - N, *a.shape[1:]), jnp.nan)]) for a in rows)
+    data = Data(Labelled(*padded, jnp.ones(SLOTS), jnp.arange(SLOTS), jnp.asarray(N)))
+    return data, covariance @ x.T @ y / NOISE**2, covariance
 
 
 WALKS = {

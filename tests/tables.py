@@ -156,6 +156,7 @@ DATA = {
     "with_initial": "with_initial(digits, (5, 3))",
     "with_validation": "with_validation(digits, 100)",
     "without_copies": "without_copies(digits)",
+    "fewer_test_rows": "fewer_test_rows(digits, 100)",
     "self_supervised": "self_supervised(subset(digits, 60), steps=2, minibatch_size=4)",
 }
 FROM_FILES = {"embedded", "pretrained"}

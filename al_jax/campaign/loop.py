@@ -153,6 +153,10 @@ def rounds(
     repetitions = [Repetition(seed, values) for values in swept for seed in seeds_of(settings)]
     start = np.tile(start_rows(dataset, settings, initial), (len(swept), 1))
     check_outputs(posterior, dataset, swept)
+    if likelihood is None and dataset.num_classes is None:
+        raise ValueError(
+            f"likelihood=None: expected the posterior's own, such as gaussian(), as {dataset.name} is a regression"
+        )
     # Before the chunk size is chosen, for another machine may go on with another one, where it is allowed to.
     what = None if results is None else identity(posterior, acquisition, likelihood, dataset, settings, start, swept)
     if settings.chunk_size is None:

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 
-from al_jax.data.dataset import Dataset, check, original_rows_of, subset, with_initial
+from al_jax.data.dataset import Dataset, check, fewer_test_rows, original_rows_of, subset, with_initial
 from al_jax.data.digits import digits
 from al_jax.data.features import features
 from al_jax.data.initial import initial_rows
@@ -53,6 +53,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "features",
+    "fewer_test_rows",
     "imbalanced",
     "initial_rows",
     "load",

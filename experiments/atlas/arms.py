@@ -14,7 +14,10 @@ RESULTS = Path(__file__).parent.parent / "results" / "atlas"
 
 
 class Source(NamedTuple):
-    """A data set: an expression, or an encoder whose vectors are the rows; its classes, and rows offered a round."""
+    """A data set: an expression, or an encoder whose vectors are the rows; its classes, and rows offered a round.
+
+    A regression counts ten labels where others count one of each class.
+    """
 
     data: str
     classes: int = 10
@@ -27,12 +30,16 @@ SOURCES = {
     "digits_repeated": Source("repeated(digits, 3)"),
     "digits_long_tail": Source("imbalanced(digits, 0.1, (0, 1, 2, 3, 4))"),
     "digits_noisy": Source("noisy_labels(digits, 0.2)"),
-    "mnist": Source("self_supervised(mnist, steps=1000)", offered=1000),
-    "fashion_mnist": Source("self_supervised(fashion_mnist, steps=1000)", offered=1000),
-    "cifar10": Source("self_supervised(cifar10, steps=1000)", offered=1000),
+    **{
+        name: Source(f"fewer_test_rows(self_supervised({name}, steps=1000), 2000)", offered=1000)
+        for name in ("mnist", "fashion_mnist", "cifar10")
+    },
     "cmaterdb_bangla": Source("self_supervised(tfds('cmaterdb/bangla'), steps=1000)", offered=1000),
     "trec": Source("trec", classes=6, encoder="latent_semantics", offered=1000),
+    "concrete": Source("without_copies(uci('concrete'))"),
+    "kin8nm": Source("uci('kin8nm')", offered=1000),
 }
+REGRESSIONS = ("concrete", "kin8nm")
 
 
 class Regime(NamedTuple):
@@ -61,6 +68,14 @@ ACQUISITIONS = (
     *("borda(entropy, bald)", "mixture(bald, random, shares=(0.8, 0.2))", "switch(60, typiclust, badge)"),
     *("per_class_quota(bald)", "prefilter(entropy, 200, badge)"),
 )
+OF_REGRESSIONS = (
+    *(BASELINE, "bald", "stochastic_top_k(bald)", "epig(200)", "variance_reduction(200)", "core_set", "k_means"),
+    *("k_medoids", "typiclust", "prob_cover", "max_herding", "u_herding(variance)", "graph_density", "dal"),
+    *("robust_core_set(0.01)", "kernel_bait", "kernel_frank_wolfe", "drop_query", "lcmd('features')"),
+    *("max_det('features')", "farthest_first('features')", "kernel_kmeans_plus_plus('features')"),
+    *("mixture(bald, random, shares=(0.8, 0.2))", "switch(60, typiclust, bald)"),
+)
+"""Acquisitions that read no class probabilities."""
 SAME = {"core_log(200)": "epig(200)", "mean_kl": "bald"}
 """Arms that must coincide with others, run on the first data set alone."""
 LEVEL = "subset(random, 500)"
@@ -91,7 +106,7 @@ class Setting(NamedTuple):
 def arms(only: Sequence[str] = ("*",)) -> list[Arm]:
     """All arms whose names match one of the patterns; ValueError for a pattern that matches none."""
     first = Arm(next(iter(SOURCES)), "middle", POSTERIORS[0], "")
-    found = [Arm(d, r, p, a) for d in SOURCES for r in REGIMES for p in POSTERIORS for a in ACQUISITIONS]
+    found = [Arm(d, r, p, a) for d in SOURCES for r in REGIMES for p in POSTERIORS for a in acquisitions_of(d)]
     found += [first._replace(acquisition=a) for a in (*SAME, LEVEL)]
     for pattern in only:
         if not any(fnmatch.fnmatchcase(arm.name, pattern) for arm in found):
@@ -99,10 +114,22 @@ def arms(only: Sequence[str] = ("*",)) -> list[Arm]:
     return [arm for arm in found if any(fnmatch.fnmatchcase(arm.name, pattern) for pattern in only)]
 
 
+def acquisitions_of(data: str) -> tuple[str, ...]:
+    """What is compared on a data set."""
+    return OF_REGRESSIONS if data in REGRESSIONS else ACQUISITIONS
+
+
+def metric_of(data: str) -> str:
+    """What its curves keep."""
+    return "rmse" if data in REGRESSIONS else "accuracy"
+
+
 def experiment_of(arm: Arm, setting: Setting, seeds: int) -> Experiment:
     """The campaign of an arm; it encodes the rows where that has not been done yet."""
     source = SOURCES[arm.data]
-    data = source.data if source.encoder is None else f"features({encoded(source.data, source.encoder)!r})"
+    data = source.data
+    if source.encoder is not None:
+        data = f"without_copies(features({encoded(source.data, source.encoder)!r}))"
     return changed(Experiment(), seeds=seeds, data=data, **fields_of(arm, setting))
 
 

@@ -18,7 +18,8 @@ def curves(rounds: pd.DataFrame, title: str, path: Path) -> None:
     best = [method for method in areas.index if method not in (BASELINE, "bald")][:SHOWN]
     chosen = [method for method in (*best, "bald", BASELINE) if method in areas.index]
     some = pd.concat([rounds[rounds["method"] == method] for method in chosen])
-    plots.learning_curves(some, title=title).savefig(path, dpi=70)
+    metric = "rmse" if "rmse" in some else "accuracy"
+    plots.learning_curves(some, metric, title=title).savefig(path, dpi=70)
 
 
 def matrix(found: across.Scores, title: str, path: Path) -> None:

@@ -1,15 +1,28 @@
 """The page: what one should use, the tables, and whether the arms that must agree do."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from al_jax import across, results
 from al_jax.campaign import store
 from experiments.atlas import tuning
-from experiments.atlas.arms import ACQUISITIONS, BASELINE, LEVEL, POSTERIORS, REGIMES, SAME, SOURCES, Arm
+from experiments.atlas.arms import (
+    BASELINE,
+    LEVEL,
+    POSTERIORS,
+    REGIMES,
+    REGRESSIONS,
+    SAME,
+    SOURCES,
+    Arm,
+    acquisitions_of,
+)
 from experiments.atlas.figures import curves, matrix
 from experiments.atlas.run import kept
 from experiments.atlas.text import INTRODUCTION, SHORT
@@ -23,15 +36,14 @@ def name_of(*parts: str) -> str:
 def draw(folder: Path, pictures: Path) -> None:
     """The pictures that `page` names, into a folder beside it."""
     pictures.mkdir(parents=True, exist_ok=True)
-    for regime, posterior, there in groups(folder):
+    for group, there in groups(folder):
         found, seeds, _ = across.scores(there)
         if len(found) < 2 or len(seeds) < 2:
             continue
-        matrix(found, f"{regime} budget, {posterior}", pictures / f"{name_of(regime, posterior)}.png")
+        matrix(found, group.title, pictures / f"{name_of(*group)}.png")
         for data, rounds in there.items():
             if rounds["method"].nunique() > 1:
-                title = f"{data}, {regime} budget, {posterior}"
-                curves(rounds, title, pictures / f"{name_of(data, regime, posterior)}.png")
+                curves(rounds, f"{data}, {group.title}", pictures / f"{name_of(data, *group[:2])}.png")
 
 
 def page(folder: Path) -> str:
@@ -45,19 +57,38 @@ def page(folder: Path) -> str:
 
 
 def rounds_of(folder: Path, data: str, regime: str, posterior: str) -> pd.DataFrame | None:
-    """The curves of all acquisitions there, the baseline first; None without it."""
-    tables = [kept(Arm(data, regime, posterior, acquisition), folder) for acquisition in ACQUISITIONS]
-    return None if tables[0] is None else pd.concat([t for t in tables if t is not None], ignore_index=True)
+    """The curves of all acquisitions there, the baseline first; None without it.
+
+    More is better everywhere: a regression gets -log RMSE in the place of its accuracy.
+    """
+    tables = [kept(Arm(data, regime, posterior, acquisition), folder) for acquisition in acquisitions_of(data)]
+    if tables[0] is None:
+        return None
+    rounds = pd.concat([t for t in tables if t is not None], ignore_index=True)
+    return rounds.assign(accuracy=-np.log(rounds["rmse"])) if data in REGRESSIONS else rounds
 
 
-def groups(folder: Path) -> Iterator[tuple[str, str, dict[str, pd.DataFrame]]]:
-    """Regime, posterior and the curves of every data set that has some."""
-    for regime in REGIMES:
-        for posterior in POSTERIORS:
-            found = {data: rounds_of(folder, data, regime, posterior) for data in SOURCES}
-            there = {data: rounds for data, rounds in found.items() if rounds is not None}
-            if there:
-                yield regime, posterior, there
+class Group(NamedTuple):
+    """Data sets that one table is made of."""
+
+    regime: str
+    posterior: str
+    kind: str
+
+    @property
+    def title(self) -> str:
+        """How the page calls it."""
+        return f"{self.regime} budget, {self.posterior}{', regressions' * (self.kind == 'regressions')}"
+
+
+def groups(folder: Path) -> Iterator[tuple[Group, dict[str, pd.DataFrame]]]:
+    """Every group that has curves, and those of its data sets."""
+    for group in itertools.starmap(Group, itertools.product(REGIMES, POSTERIORS, ("classes", "regressions"))):
+        sets = [data for data in SOURCES if (data in REGRESSIONS) == (group.kind == "regressions")]
+        found = {data: rounds_of(folder, data, group.regime, group.posterior) for data in sets}
+        there = {data: rounds for data, rounds in found.items() if rounds is not None}
+        if there:
+            yield group, there
 
 
 def _tuned(folder: Path) -> Iterator[str]:
@@ -76,14 +107,14 @@ def _tuned(folder: Path) -> Iterator[str]:
 def _overall(folder: Path) -> Iterator[str]:
     """A table a regime and posterior over all its data sets."""
     yield "## Over all data sets\n"
-    for regime, posterior, there in groups(folder):
+    for group, there in groups(folder):
         found, seeds, sets = across.scores(there)
         if len(found) < 2 or len(seeds) < 2:
             continue
-        yield of_group(regime, posterior, found, len(seeds), sets)
+        yield of_group(group, found, len(seeds), sets)
 
 
-def of_group(regime: str, posterior: str, found: across.Scores, seeds: int, sets: list[str]) -> str:
+def of_group(group: Group, found: across.Scores, seeds: int, sets: list[str]) -> str:
     """The table of methods over data sets, best first, and what its intervals allow to say."""
     gains = across.gains(found, BASELINE)
     several = len(sets) > 1
@@ -96,7 +127,7 @@ def of_group(regime: str, posterior: str, found: across.Scores, seeds: int, sets
     near = [method for method, row in ordered.iterrows() if row.high >= best.low][:8]
     below = [method for method, row in ordered.iterrows() if row.high < 0]
     lines = [
-        f"### {regime} budget, {posterior}\n",
+        f"### {group.title}\n",
         f"{seeds} seeds of {len(sets)} data set{'s' * several}: {', '.join(sets)}. "
         f"The intervals of these reach the best one's: {', '.join(f'`{m}`' for m in near)}."
         + (f" Below random as a whole: {', '.join(f'`{m}`' for m in below)}." if below else " None is below random.")
@@ -111,7 +142,7 @@ def of_group(regime: str, posterior: str, found: across.Scores, seeds: int, sets
             f"| {rank.value:.1f} [{rank.low:.1f}, {rank.high:.1f}] "
             f"| {across.improvement(found[method], found[BASELINE]):.2f} | {wins[method]}, {losses[method]} |"
         )
-    lines.append(f"\n![Who beats whom, {regime} budget, {posterior}](atlas/{name_of(regime, posterior)}.png)")
+    lines.append(f"\n![Who beats whom, {group.title}](atlas/{name_of(*group)}.png)")
     return "\n".join(lines) + "\n"
 
 
@@ -124,11 +155,12 @@ def of_set(folder: Path, data: str, regime: str, posterior: str) -> str:
     budgets = sorted(rounds["num_labelled"].unique())
     at = [int(budgets[round(part * (len(budgets) - 1))]) for part in (0.25, 0.5, 1.0)]
     size = REGIMES[regime].batch * SOURCES[data].classes
+    metric = "-log RMSE" if data in REGRESSIONS else "accuracy"
     lines = [
         f"## {data}, {regime} budget, {posterior}\n",
         f"{int(summary['seeds'].max())} seeds, b = {size}.\n",
         f"![Learning curves](atlas/{name_of(data, regime, posterior)}.png)\n",
-        f"| method | AUBC | accuracy at {at[0]} | at {at[1]} | at {at[2]} | AUBC - random | AUBC - BALD | s a seed |",
+        f"| method | AUBC | {metric} at {at[0]} | at {at[1]} | at {at[2]} | AUBC - random | AUBC - BALD | s a seed |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     if len(summary) < 2:

@@ -12,11 +12,16 @@ from al_jax import campaign
 from al_jax.campaign import Settings, store
 from experiments import runner
 from experiments.atlas import tuning
-from experiments.atlas.arms import Arm, experiment_of, file_of, recipe_of
+from experiments.atlas.arms import Arm, experiment_of, file_of, metric_of, recipe_of
 from experiments.atlas.tuning import setting_of
 from experiments.runner import console
 
 COLUMNS = ["method", "seed", "round", "num_labelled", "accuracy", "nll", "seconds", "recipe"]
+
+
+def columns_of(arm: Arm) -> list[str]:
+    """The columns that are kept of an arm."""
+    return [metric_of(arm.data) if column == "accuracy" else column for column in COLUMNS]
 
 
 def curves(arm: Arm, seeds: int, results: Path) -> pd.DataFrame:
@@ -24,9 +29,10 @@ def curves(arm: Arm, seeds: int, results: Path) -> pd.DataFrame:
     setting = setting_of(arm.data, arm.posterior, results)
     experiment = experiment_of(arm, setting, seeds)
     built = runner.build(experiment)
-    done = campaign.run(built.posterior, built.acquisition, built.dataset, experiment.settings, method=arm.acquisition)
+    how = {"likelihood": built.likelihood, "method": arm.acquisition}
+    done = campaign.run(built.posterior, built.acquisition, built.dataset, experiment.settings, **how)
     rounds = done.rounds.assign(recipe=recipe_of(arm, setting))
-    return rounds[COLUMNS].round({"accuracy": 4, "nll": 4, "seconds": 2})
+    return rounds[columns_of(arm)].round({"accuracy": 4, "rmse": 5, "nll": 4, "seconds": 2})
 
 
 def kept(arm: Arm, results: Path) -> pd.DataFrame | None:
@@ -115,7 +121,7 @@ def differences(
     now = again(arm, max(seeds, Settings().seed_block), results)
     now = now[now["seed"].isin(sorted(now["seed"].unique())[:seeds])].reset_index(drop=True)
     before = before[before["seed"].isin(now["seed"])].reset_index(drop=True)
-    columns = [column for column in COLUMNS if column != "seconds"]
+    columns = [column for column in columns_of(arm) if column != "seconds"]
     if len(before) != len(now):
         return f"{len(before)} rounds are kept, {len(now)} came out"
     for column in columns:

@@ -13,8 +13,9 @@ seeds, intervals everywhere. Written by `python -m experiments.atlas --page docs
 | learning rate, dropout | tuned on labels of random rows, the same for all methods: see below |
 | digits | 1 297 images of 8 x 8 pixels |
 | digits, changed | three times with noise; five classes at a tenth (long tail); 20 % wrong labels (noisy) |
-| MNIST, Fashion-MNIST, CIFAR-10, CMATERdb | vectors of an encoder by SimCLR, 1 000 steps on the pool without labels |
-| trec | latent semantics of 5 452 questions: TF-IDF and 128 singular vectors |
+| MNIST, Fashion-MNIST, CIFAR-10, CMATERdb | vectors by SimCLR, 1 000 steps without labels; 2 000 test rows |
+| trec | latent semantics of 5 235 questions: TF-IDF and 128 singular vectors; without those of the test set |
+| concrete, kin8nm | UCI regressions, 10 columns at most; ten labels where others have one a class |
 | offered each round | all rows of digits; of the others 1 000 random ones |
 | low budget | from 1 label a class to 10, one a class acquired each round |
 | middle budget | from 2 labels a class to 22, one a class each round |
@@ -27,7 +28,8 @@ Features are those of the network as each round trains it. The papers of TypiClu
 self-supervised features. Differences are percentage points of the area under the learning curve (AUBC), paired by seed.
 IQM is the interquartile mean over seeds and data sets, its interval the stratified bootstrap over both (Agarwal et al.
 2021); with one data set over seeds alone. Ranks are 1 for the best. "Sets won, lost" counts data sets on which a paired
-t-test says so. Seconds are of several machines and loads.
+t-test says so. Of a regression
+the tables have -log RMSE for the accuracy: a point is 1 % of RMSE. Seconds are of several machines and loads.
 """
 
 SHORT = """## In short, on digits at a middle budget

@@ -22,6 +22,7 @@ from experiments.atlas.arms import (
     Arm,
     Setting,
     experiment_of,
+    metric_of,
     safe,
 )
 from experiments.experiment import build
@@ -52,7 +53,7 @@ def chosen(table: pd.DataFrame) -> Setting:
 
 
 def tried(data: str, posterior: str) -> pd.DataFrame:
-    """A row for each setting: learning rate, dropout rate, mean validation NLL, its standard error, accuracy."""
+    """A row for each setting: learning rate, dropout rate, mean validation NLL, accuracy or RMSE, standard error."""
     first = Setting(LEARNING_RATES[0], DROPOUTS[0])
     dataset = build(experiment_of(Arm(data, "low", posterior, BASELINE), first, SEEDS)).dataset
     size, found = LABELS * SOURCES[data].classes, []
@@ -65,8 +66,8 @@ def tried(data: str, posterior: str) -> pd.DataFrame:
         )
         found.append(done.rounds)
     by = pd.concat(found).groupby([*SWEEP])
-    table = by[["nll", "accuracy"]].mean().assign(nll_sem=by["nll"].sem())
-    return table.reset_index().round({"nll": 4, "nll_sem": 4, "accuracy": 4})
+    table = by[["nll", metric_of(data)]].mean().assign(nll_sem=by["nll"].sem())
+    return table.reset_index().round({"nll": 4, "nll_sem": 4, "accuracy": 4, "rmse": 5})
 
 
 def split(dataset: Dataset, draw: int, size: int) -> Dataset:

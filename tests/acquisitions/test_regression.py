@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import integrate, stats
 
-from al_jax.acquisitions import epig, top_k
+from al_jax.acquisitions import core_mse, eer, emoc, epig, mocu, top_k, wmocu
 from al_jax.acquisitions.draws.variance_reduction import variance_reduced
 from al_jax.acquisitions.regression import gaussian_bald, gaussian_information_gain, variance
 from al_jax.testing import check_acquisition, lowered
@@ -107,6 +107,12 @@ def test_one_sample_knows_nothing_of_the_function():
 def test_targets_with_other_samples_are_refused():
     with pytest.raises(ValueError, match="targets have K=3 samples: expected 2"):
         gaussian_information_gain(predictions(np.zeros((4, 2))), predictions(np.zeros((4, 3))))
+
+
+@pytest.mark.parametrize("method", [eer, emoc, core_mse, mocu, wmocu], ids=lambda m: m.__name__)
+def test_gains_of_classes_name_themselves_and_what_was_expected(method, straight_line):
+    with pytest.raises(ValueError, match="reads class probabilities, and this is a regression: expected"):
+        check_acquisition(method(4), straight_line, jax.random.normal(jax.random.key(0), (24, 5)))
 
 
 @pytest.mark.parametrize(

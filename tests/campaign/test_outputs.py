@@ -40,3 +40,5 @@ def test_classes_want_a_categorical_and_numbers_a_gaussian_likelihood(dataset):
     regression = dataset._replace(num_classes=None)
     with pytest.raises(ValueError, match=r"predicts classes: expected gaussian\(\.\.\.\), as blobs has none"):
         run(point(MLP(3, (4,), 0.0), categorical(), TRAINING), random(), regression, SETTINGS)
+    with pytest.raises(ValueError, match=r"likelihood=None: expected the posterior's own, such as gaussian\(\)"):
+        run(point(MLP(2, (4,), 0.0), gaussian(), TRAINING), random(), regression, SETTINGS)

@@ -10,6 +10,7 @@ from al_jax.data import (
     Dataset,
     check,
     digits,
+    fewer_test_rows,
     imbalanced,
     load,
     original_rows_of,
@@ -236,9 +237,21 @@ def test_a_subset_is_a_function_of_its_seed():
     assert one.inputs.tolist() != other.inputs.tolist()
 
 
+def test_fewer_test_rows_change_the_test_set_alone_and_every_row_keeps_its_label():
+    dataset = counted()._replace(test_inputs=np.arange(20.0), test_labels=np.arange(20) % 3)
+    fewer, same = fewer_test_rows(dataset, 8), fewer_test_rows(dataset, 8)
+    assert fewer.inputs is dataset.inputs
+    assert fewer.labels is dataset.labels
+    assert len(set(fewer.test_inputs)) == 8
+    assert fewer.test_inputs.tolist() == same.test_inputs.tolist()
+    assert fewer.test_labels.tolist() == (fewer.test_inputs % 3).tolist()
+    assert fewer.test_inputs.tolist() != fewer_test_rows(dataset, 8, seed=1).test_inputs.tolist()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda d: fewer_test_rows(d, 0), "size=0: expected 1 to"),
         (lambda d: with_initial(d, (1, 1)), r"rows=\(1, 1\): expected different rows"),
         (lambda d: with_initial(d, (60,)), r"rows=\(60,\): expected different rows of the 60"),
         (lambda d: with_initial(d, ()), r"rows=\(\): expected different rows"),

@@ -76,6 +76,15 @@ def epig(targets: int | Inputs = 200, gain: Callable[[Any, Any], Array] | None =
         if gain is gaussian_information_gain and not isinstance(samples, GaussianPredictions):
             raise ValueError("gain=gaussian_information_gain is of a regression, and these are class probabilities")
         by_type = gaussian_information_gain if isinstance(samples, GaussianPredictions) else expected_information_gain
-        return (gain or by_type)(samples, round.context)
+        try:
+            return (gain or by_type)(samples, round.context)
+        except (AttributeError, TypeError) as error:
+            if isinstance(samples, GaussianPredictions):
+                name = getattr(gain, "__name__", gain)
+                raise ValueError(
+                    f"gain={name} reads class probabilities, and this is a regression: expected epig's own gain, or "
+                    "one of GaussianPredictions"
+                ) from error
+            raise
 
     return Acquisition(summarise, select_best, prepare, init)

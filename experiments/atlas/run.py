@@ -29,8 +29,14 @@ def curves(arm: Arm, seeds: int, results: Path) -> pd.DataFrame:
     setting = setting_of(arm.data, arm.posterior, results)
     experiment = experiment_of(arm, setting, seeds)
     built = runner.build(experiment)
-    how = {"likelihood": built.likelihood, "method": arm.acquisition}
-    done = campaign.run(built.posterior, built.acquisition, built.dataset, experiment.settings, **how)
+    done = campaign.run(
+        built.posterior,
+        built.acquisition,
+        built.dataset,
+        experiment.settings,
+        likelihood=built.likelihood,
+        method=arm.acquisition,
+    )
     rounds = done.rounds.assign(recipe=recipe_of(arm, setting))
     return rounds[columns_of(arm)].round({"accuracy": 4, "rmse": 5, "nll": 4, "seconds": 2})
 

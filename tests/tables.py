@@ -33,10 +33,11 @@ REGRESSION = {"variance", "gaussian_bald", "gaussian_information_gain"}
 
 
 class Method(NamedTuple):
-    """An acquisition as small as the laws allow, and what it reads of a round."""
+    """An acquisition as small as the laws allow, what it reads of a round, and a posterior that gives it."""
 
     text: str
     needs: tuple[str, ...]
+    posterior: str = "mc_dropout"
 
 
 ACQUISITIONS = {
@@ -61,6 +62,10 @@ ACQUISITIONS = {
     "drop_query": Method("drop_query", ("point", "features", "last layer")),
     "pre_clustering": Method("pre_clustering(5)", ("draws", "features")),
     "dal": Method("dal(2, 20)", ("features", "labelled features")),
+    "loss_prediction": Method("loss_prediction", ("extras",), "loss_prediction"),
+    "vaal": Method("vaal(2, 5, 8)", ("pool",)),
+    "ta_vaal": Method("ta_vaal(2, 5, 8)", ("extras", "pool"), "loss_prediction"),
+    "waal": Method("waal", ("draws", "extras"), "waal"),
     "mutual_information": Method(
         "mutual_information('flqmi', classes=(0, 1), representation='features')", ("features", "labelled features")
     ),
@@ -125,6 +130,8 @@ POSTERIORS = {
     "swag": "swag(snapshots=4, steps=2, rank=3)",
     "laplace": "laplace",
     "evidential": "evidential",
+    "loss_prediction": "loss_prediction",
+    "waal": "waal",
     "sgld": "sgld(burn_in=4, thinning=2, draws=4)",
     "cyclical_sghmc": "cyclical_sghmc(cycles=2, steps=10, draws=2)",
     "snapshot_ensemble": "snapshot_ensemble(members=3, steps=5)",

@@ -20,7 +20,6 @@ from al_jax.acquisitions.features.cdal import cdal
 from al_jax.acquisitions.features.clue import clue
 from al_jax.acquisitions.features.cluster_margin import cluster_margin
 from al_jax.acquisitions.features.core_set import core_set
-from al_jax.acquisitions.features.dal import dal
 from al_jax.acquisitions.features.drop_query import drop_query
 from al_jax.acquisitions.features.falcun import falcun
 from al_jax.acquisitions.features.farthest_first import farthest_first
@@ -49,6 +48,11 @@ from al_jax.acquisitions.gradients.kernel_kmeans_plus_plus import kernel_kmeans_
 from al_jax.acquisitions.gradients.lcmd import lcmd
 from al_jax.acquisitions.gradients.max_det import max_det
 from al_jax.acquisitions.inputs.deepfool import deepfool
+from al_jax.acquisitions.learned.dal import dal
+from al_jax.acquisitions.learned.loss_prediction import loss_prediction
+from al_jax.acquisitions.learned.ta_vaal import ta_vaal
+from al_jax.acquisitions.learned.vaal import vaal
+from al_jax.acquisitions.learned.waal import waal
 from al_jax.acquisitions.prefilter import prefilter
 from al_jax.acquisitions.random import random
 from al_jax.acquisitions.regression import gaussian_bald, gaussian_information_gain, variance
@@ -104,6 +108,7 @@ __all__ = [
     "kernel_kmeans_plus_plus",
     "lcmd",
     "least_confidence",
+    "loss_prediction",
     "margin",
     "max_det",
     "max_herding",
@@ -126,13 +131,16 @@ __all__ = [
     "suggestive",
     "sum_of",
     "switch",
+    "ta_vaal",
     "top_k",
     "typiclust",
     "u_herding",
+    "vaal",
     "variance",
     "variance_reduction",
     "variation_ratio",
     "vote_entropy",
+    "waal",
     "weighted_k_means",
     "wmocu",
 ]

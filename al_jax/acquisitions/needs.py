@@ -42,6 +42,14 @@ def traced(acquisition: Acquisition) -> tuple[str, ...]:
             read.add(f"labelled {what}" if self.whose == "labelled" and what in ("features", "draws") else what)
             return getattr(self.of, name)
 
+    class WatchedData(Data):
+        """Data that note whether the pool is read."""
+
+        @property
+        def pool(self) -> Pool | None:  # type: ignore[override]
+            read.add("pool")
+            return self[2]
+
     x = jnp.zeros((N, D))
     labelled = Labelled(x[:M] + 1, jnp.zeros(M, jnp.int32), jnp.ones(M), jnp.arange(M), jnp.asarray(M))
     pool = Pool(x, jnp.arange(N) >= M)
@@ -50,13 +58,14 @@ def traced(acquisition: Acquisition) -> tuple[str, ...]:
         whose = "labelled" if rows is labelled.inputs else "pool"
         n = len(rows)
         log_probs = jax.nn.log_softmax(jnp.ones((n, K, C)) * rows[:, :1, None])
-        return Watched(Predictions(log_probs, log_probs[:, 0], rows), whose)
+        extras = {"loss": rows[:, 0], "critic": rows[:, 0]}
+        return Watched(Predictions(log_probs, log_probs[:, 0], rows, extras), whose)
 
     def round_of(key: Any) -> Any:
         memory = acquisition.init(key, pool)
         if memory is not None:
             read.add("memory of the pool")
-        round = Round(key, functions, Data(labelled, None, pool), memory)
+        round = Round(key, functions, WatchedData(labelled, None, pool), memory)
 
         def head(features: Any) -> Any:
             read.add("last layer")
@@ -75,6 +84,7 @@ def traced(acquisition: Acquisition) -> tuple[str, ...]:
         "labelled features",
         "last layer",
         "extras",
+        "pool",
         "memory of the pool",
     )
     return tuple(name for name in order if name in read) or ("nothing",)

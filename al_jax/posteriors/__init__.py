@@ -4,6 +4,7 @@ from al_jax.posteriors.cyclical_sghmc import cyclical_sghmc
 from al_jax.posteriors.ensemble import ensemble
 from al_jax.posteriors.evidential import evidential
 from al_jax.posteriors.laplace import laplace
+from al_jax.posteriors.loss_prediction import loss_prediction
 from al_jax.posteriors.mc_dropout import mc_dropout
 from al_jax.posteriors.nuts import nuts, nuts_last_layer
 from al_jax.posteriors.point import point
@@ -14,12 +15,14 @@ from al_jax.posteriors.snapshot_ensemble import snapshot_ensemble
 from al_jax.posteriors.svi import svi
 from al_jax.posteriors.swag import swag
 from al_jax.posteriors.variational import variational
+from al_jax.posteriors.waal import waal
 
 __all__ = [
     "cyclical_sghmc",
     "ensemble",
     "evidential",
     "laplace",
+    "loss_prediction",
     "mc_dropout",
     "nuts",
     "nuts_last_layer",
@@ -31,4 +34,5 @@ __all__ = [
     "svi",
     "swag",
     "variational",
+    "waal",
 ]

@@ -99,7 +99,8 @@ def committee_head(features: Array) -> Array:
 
 
 def committee(x: Array) -> Predictions:
-    """Predictions of 6 random linear models over 3 classes for `x [n, d]`, in full precision."""
+    """Predictions of 6 random linear models over 3 classes for `x [n, d]`, in full precision; with extras."""
     weights = jax.random.normal(jax.random.key(5), (6, x.shape[-1], 3))
     logits = jnp.einsum("nd,kdc->nkc", x, weights, precision="highest")
-    return Predictions(jax.nn.log_softmax(logits), jax.nn.log_softmax(logits[:, 0]), jnp.tanh(x))
+    extras = {"loss": x.sum(-1), "critic": x[:, 0]}  # what some posteriors learn beside
+    return Predictions(jax.nn.log_softmax(logits), jax.nn.log_softmax(logits[:, 0]), jnp.tanh(x), extras)

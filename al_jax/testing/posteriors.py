@@ -8,7 +8,7 @@ import numpy as np
 
 from al_jax.models.forward import num_rows
 from al_jax.testing.laws import buffer, close, finite, law, lowered, same
-from al_jax.types import Data, GaussianPredictions, Inputs, Posterior, Predictions
+from al_jax.types import Data, GaussianPredictions, Inputs, Pool, Posterior, Predictions
 
 
 def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers: bool = True) -> None:
@@ -17,8 +17,8 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     `fit` returns the structure `init` has; same key, same state; `count` may be traced, and 0 changes nothing; rows
     past `count` have no influence, be they NaN; `vmap` over keys works; predictions are distributions; one draw is one
     function whatever the chunk and the rows beside it; `point` does not depend on the draws; `head`, where there is
-    one, makes `point` of the features; fit and predict lower for
-    TPU and CUDA unless `lowers` is False.
+    one, makes `point` of the features; fit and predict lower for TPU and CUDA unless `lowers` is False. Three rows are
+    the pool.
     """
     x, y = jax.tree.map(jnp.asarray, inputs), jnp.asarray(labels)
     size = num_rows(x)
@@ -28,8 +28,9 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     keys = jax.random.split(jax.random.key(0), 2)
     init_key, fit_key, sample_key = jax.random.split(jax.random.key(1), 3)
     start = jax.jit(posterior.init)(init_key, x)
+    pool = Pool(x, jnp.arange(size) >= count)
     fit = jax.jit(
-        lambda key, state, labelled: posterior.fit(key, state, Data(labelled, buffer(x, y, 0, jnp.zeros(()))))
+        lambda key, state, labelled: posterior.fit(key, state, Data(labelled, buffer(x, y, 0, jnp.zeros(())), pool))
     )
     known = buffer(jax.tree.map(lambda leaf: leaf[:count], x), y[:count], 3, jnp.zeros(()))
     state, info = fit(fit_key, start, known)
@@ -41,7 +42,7 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
     law("rows past count have no influence", same(state, fit(fit_key, start, broken)[0]), count, "padding of NaN")
     empty, empty_info = fit(fit_key, start, known._replace(count=jnp.zeros((), jnp.int32)))
     law("count = 0 leaves the state unchanged", same(empty, start) and bool(empty_info["finite"]), 0, empty)
-    several, _ = jax.jit(jax.vmap(lambda key: posterior.fit(key, start, Data(known, known))))(keys)
+    several, _ = jax.jit(jax.vmap(lambda key: posterior.fit(key, start, Data(known, known, pool))))(keys)
     law("vmap(fit) over keys works", finite(several), keys, several)
 
     draws = posterior.sample(sample_key, state, 4)
@@ -82,5 +83,5 @@ def check_posterior(posterior: Posterior, inputs: Inputs, labels: Any, *, lowers
         outputs = posterior.head(state, x, whole.features)
         close("the head makes of features what point is", jax.nn.log_softmax(outputs), whole.point, "features")
     if lowers:
-        lowered(lambda k, s, known: posterior.fit(k, s, Data(known, known)), fit_key, start, known)
+        lowered(lambda k, s, known: posterior.fit(k, s, Data(known, known, pool)), fit_key, start, known)
         lowered(posterior.predict, state, draws, x)

@@ -62,7 +62,7 @@ ACQUISITIONS = (
     *("egl", "gradient_norm", "badge", "kernel_kmeans_plus_plus", "lcmd", "max_det", "farthest_first('gradients')"),
     *("core_set", "k_dpp", "k_means", "weighted_k_means", "clue", "cluster_margin", "typiclust", "prob_cover"),
     *("max_herding", "u_herding(entropy)", "suggestive(entropy, 200)", "information_density(entropy)"),
-    *("falcun", "cdal", "mclu", "mclu_ecbd", "k_medoids", "robust_core_set(0.01)", "graph_density", "dal"),
+    *("falcun", "cdal", "mclu", "mclu_ecbd", "k_medoids", "robust_core_set(0.01)", "graph_density", "dal", "vaal"),
     *("mutual_information", "prefilter(entropy, 300, bait)", "kernel_bait", "kernel_frank_wolfe"),
     *("drop_query", "pre_clustering", "wmocu(200)", "angle_diversity(entropy)"),
     *("borda(entropy, bald)", "mixture(bald, random, shares=(0.8, 0.2))", "switch(60, typiclust, badge)"),

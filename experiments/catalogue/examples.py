@@ -20,5 +20,6 @@ EXAMPLES = {
 OTHER_LABELS = frozenset(
     {"aggregate", "gaussian_bald", "gaussian_information_gain", "multi_label", "variance"}  # pixels, numbers, several
     | {"embedded"}  # reads a file
+    | {"loss_prediction", "ta_vaal", "waal"}  # read what posteriors of their own learn
 )
-"""Scores of labels, and methods on vectors, that two moons have not."""
+"""Scores of labels, methods on vectors, and of other posteriors, that the picture of two moons has not."""

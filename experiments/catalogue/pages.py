@@ -54,6 +54,7 @@ FAMILIES = {
     "gradients": "Gradients of the last layer",
     "features": "Features",
     "inputs": "Inputs",
+    "learned": "Models of their own",
     "regression": "Regression",
     "combinators": "Combinations",
     "": "And around them",

@@ -17,6 +17,8 @@ VECTORS: dict[str, Any] = {
     **{"initial_labels": 0, "batch_size": 10, "max_labels": 40, "num_samples": 20},
 }
 PLAIN = "adam(1e-3), steps=500"
+LATER: dict[str, Any] = IMAGES | {"training": PLAIN, "initial_labels": 20, "batch_size": 20, "max_labels": 120}
+"""More labels, for what must learn from them which rows are hard."""
 
 
 class Arm(NamedTuple):
@@ -43,6 +45,11 @@ def on_images(name: str, acquisition: str, training: str = PLAIN) -> Arm:
 def on_vectors(name: str, acquisition: str) -> Arm:
     """An arm on vectors of an encoder."""
     return Arm(name, VECTORS | {"acquisition": acquisition})
+
+
+def later(name: str, posterior: str, acquisition: str = "random", **fields: Any) -> Arm:
+    """An arm on MNIST's images with more labels."""
+    return Arm(name, LATER | {"posterior": posterior, "acquisition": acquisition} | fields)
 
 
 RANDOM, FIXMATCH = on_images("random", "random"), on_images("fixmatch", "random", f"fixmatch, {PLAIN}")
@@ -77,6 +84,31 @@ QUESTIONS = (
         on_vectors("simclr_random", "random"),
         tuple(on_vectors(f"simclr_{m}", m) for m in ("typiclust", "prob_cover", "max_herding", "margin", "bald")),
         (10, 20, 40),
+    ),
+    Question(
+        "Do learned acquisitions gain on random rows? Each beside random rows under the posterior that it trains",
+        later("point_random", "point"),
+        (
+            later("loss_prediction_random", "loss_prediction"),
+            later("loss_prediction", "loss_prediction", "loss_prediction"),
+            later("vaal", "point", "vaal"),
+            later("ta_vaal", "loss_prediction", "ta_vaal"),
+            later("waal_random", "waal"),
+            later("waal", "waal", "waal"),
+            later("point_margin", "point", "margin"),
+        ),
+        (40, 80, 120),
+    ),
+    Question(
+        "Should a round begin with the network of the last one?",
+        later("fresh", "mc_dropout"),
+        (
+            later("warm_start", "mc_dropout", warm_start=True),
+            later("shrink_and_perturb", "shrink_and_perturb(mc_dropout)", warm_start=True),
+            later("warm_start_margin", "mc_dropout", "margin", warm_start=True),
+            later("fresh_margin", "mc_dropout", "margin"),
+        ),
+        (40, 80, 120),
     ),
 )
 

@@ -620,13 +620,14 @@ def test_every_acquisition_of_a_regression_is_built(name: str) -> None:
 @pytest.mark.parametrize("name", [*SCORES, *ACQUISITIONS])
 def test_every_acquisition_is_built_and_so_is_its_prefiltered_form(name: str) -> None:
     text = name if name in SCORES else ACQUISITIONS[name].text
+    posterior = "mc_dropout" if name in SCORES else ACQUISITIONS[name].posterior
     if name == "deepfool":  # which moves inputs, and pixels of digits are stored as integers
         with pytest.raises(ValueError, match="deepfool moves inputs, and these are uint8"):
             runner.build(config(acquisition=text))
         return
-    plain = runner.build(config(acquisition=text)).acquisition
+    plain = runner.build(config(acquisition=text, posterior=posterior)).acquisition
     if plain.shortlist is None:
-        prefiltered = runner.build(config(acquisition=f"prefilter(bald, 50, {text})")).acquisition
+        prefiltered = runner.build(config(acquisition=f"prefilter(bald, 50, {text})", posterior=posterior)).acquisition
         assert prefiltered.shortlist is not None
         assert prefiltered.shortlist[1] == 50
 

@@ -100,6 +100,7 @@ LAST_IS_RANDOM = {
     "nuts_last_layer": nuts_last_layer(LateDropout(), categorical(), TRAINING),
 }
 ALL_IS_RANDOM = {"point", "ensemble", "swag", "nuts", "sgld", "cyclical_sghmc", "snapshot_ensemble"}
+ALL_IS_RANDOM |= {"loss_prediction", "waal"}  # one sample
 
 
 def test_every_posterior_is_in_one_of_the_two_lists():

@@ -35,3 +35,10 @@ def marginal_of(predictions: Any, method: str) -> Float[Array, "n C"]:
     if log_probs.ndim != 3:
         raise ValueError(f"log_probs has shape {log_probs.shape}: {method} expects [n, K, C], one label a row")
     return log_marginal(log_probs)
+
+
+def extra_of(predictions: Any, name: str, posterior: str) -> Float[Array, " n"]:
+    """`predictions.extras[name]`; ValueError when the posterior is none of this kind."""
+    if name not in predictions.extras:
+        raise ValueError(f"predictions have no extras[{name!r}]: expected those of posteriors.{posterior}")
+    return predictions.extras[name]

@@ -7,7 +7,7 @@ import pytest
 from acquisitions.pools import C, K, Pool, take
 
 from al_jax.acquisitions import dal
-from al_jax.acquisitions.features.dal import discriminated, standardised
+from al_jax.acquisitions.learned.dal import discriminated, standardised
 
 
 def groups(labelled_in, seed=0, each=20, spread=0.3):

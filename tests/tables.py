@@ -132,6 +132,8 @@ POSTERIORS = {
     "evidential": "evidential",
     "loss_prediction": "loss_prediction",
     "waal": "waal",
+    "dpe": "dpe(members=2)",
+    "sngp": "sngp(random_features=16)",
     "sgld": "sgld(burn_in=4, thinning=2, draws=4)",
     "cyclical_sghmc": "cyclical_sghmc(cycles=2, steps=10, draws=2)",
     "snapshot_ensemble": "snapshot_ensemble(members=3, steps=5)",

@@ -1,6 +1,7 @@
 """Posteriors over functions, one file each; all obey `al_jax.testing.check_posterior`."""
 
 from al_jax.posteriors.cyclical_sghmc import cyclical_sghmc
+from al_jax.posteriors.dpe import dpe
 from al_jax.posteriors.ensemble import ensemble
 from al_jax.posteriors.evidential import evidential
 from al_jax.posteriors.laplace import laplace
@@ -12,6 +13,7 @@ from al_jax.posteriors.pretrained import pretrained
 from al_jax.posteriors.sgld import sgld
 from al_jax.posteriors.shrink_and_perturb import shrink_and_perturb
 from al_jax.posteriors.snapshot_ensemble import snapshot_ensemble
+from al_jax.posteriors.sngp import sngp
 from al_jax.posteriors.svi import svi
 from al_jax.posteriors.swag import swag
 from al_jax.posteriors.variational import variational
@@ -19,6 +21,7 @@ from al_jax.posteriors.waal import waal
 
 __all__ = [
     "cyclical_sghmc",
+    "dpe",
     "ensemble",
     "evidential",
     "laplace",
@@ -31,6 +34,7 @@ __all__ = [
     "sgld",
     "shrink_and_perturb",
     "snapshot_ensemble",
+    "sngp",
     "svi",
     "swag",
     "variational",

@@ -10,6 +10,8 @@ from jaxtyping import Array
 from al_jax.memo import memoised
 from al_jax.types import Data, Inputs, Posterior, PRNGKey
 
+AXIS = "members"
+"""The axis of a fit, over which members may see each other."""
 SUMMARIES: dict[str, Callable[[Array], Array]] = {
     **dict.fromkeys(("r_hat", "r_hat_energy", "repeated", "prior_at_edge"), jnp.max),
     **dict.fromkeys(("divergences", "distinct"), jnp.sum),
@@ -33,7 +35,8 @@ def ensemble(posterior: Posterior, members: int = 5) -> Posterior:
         return jax.vmap(posterior.init, in_axes=(0, None))(jax.random.split(key, members), x)
 
     def fit(key: PRNGKey, state: Any, data: Data) -> tuple[Any, dict[str, Array]]:
-        state, info = jax.vmap(posterior.fit, in_axes=(0, 0, None))(jax.random.split(key, members), state, data)
+        of_members = jax.vmap(posterior.fit, in_axes=(0, 0, None), axis_name=AXIS)
+        state, info = of_members(jax.random.split(key, members), state, data)
         finite = info.pop("finite").all()
         return state, {**{name: SUMMARIES.get(name, jnp.mean)(value) for name, value in info.items()}, "finite": finite}
 

@@ -22,6 +22,7 @@ from al_jax.posteriors import (
     nuts_last_layer,
     point,
     shrink_and_perturb,
+    sngp,
     svi,
     variational,
 )
@@ -89,18 +90,29 @@ class LateDropout(nn.Module):
         return self.last(3)(nn.Dropout(self.dropout, deterministic=not train)(x))
 
 
+class Named(nn.Module):
+    """The wide layers, with named features."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Dense(512)(nn.relu(nn.Dense(512)(x))))
+        self.sow("intermediates", "features", x)
+        return nn.Dense(3)(x)
+
+
 LAST_IS_RANDOM = {
     "mc_dropout": mc_dropout(LateDropout(0.5), categorical(), TRAINING),
     "debal": ensemble(mc_dropout(LateDropout(0.5), categorical(), TRAINING), 2),
     "shrink_and_perturb": shrink_and_perturb(mc_dropout(LateDropout(0.5), categorical(), TRAINING)),
     "evidential": evidential(LateDropout(), categorical(), TRAINING),
+    "sngp": sngp(Named(), categorical(), TRAINING, random_features=64),
     "variational": variational(LateDropout(last=VariationalDense), categorical(), TRAINING),
     "svi": svi(LateDropout(), categorical(), TRAINING, prior={"Dense_2/": 1.0}),
     "laplace": laplace(LateDropout(), categorical(), TRAINING),
     "nuts_last_layer": nuts_last_layer(LateDropout(), categorical(), TRAINING),
 }
 ALL_IS_RANDOM = {"point", "ensemble", "swag", "nuts", "sgld", "cyclical_sghmc", "snapshot_ensemble"}
-ALL_IS_RANDOM |= {"loss_prediction", "waal"}  # one sample
+ALL_IS_RANDOM |= {"dpe", "loss_prediction", "waal"}
 
 
 def test_every_posterior_is_in_one_of_the_two_lists():

@@ -9,6 +9,10 @@ Only what each can express differs:
 - laplace_full, _kron, _diag: a Gaussian over the last layer alone, on the features of `point`.
 - nuts_last_layer: samples that layer's posterior; in a linear model, which is all last layer, the target itself.
 - nuts: samples the target in a short run.
+- swag, sgld, cyclical_sghmc: draws around and along a walk of the network, with the same prior.
+- snapshot_ensemble: networks at the ends of five cycles of one walk.
+- dpe, sngp: have priors of their own, He's over the members and a Gaussian process on features; no approximation of
+  this target, and judged all the same.
 - reference: K random draws of a long run, independent of the run that judges. Of a short run the draws are spread more
   evenly than at random, so that `nuts` may come closer.
 
@@ -58,6 +62,7 @@ from experiments.posterior_quality.tables import MEASURES, formatted, summarised
 console = Console(width=max(140, Console().width))
 LARGEST_R_HAT = 1.05
 ORDER = ("reference", *POSTERIORS)  # of the keys, whatever is chosen
+JUDGE = 1000  # and that of the judge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +197,7 @@ def _judge(
     """The closed form, or all draws of a long run of NUTS with its report."""
     if task.regression:
         return exact_beliefs(task, problem, rows), {}
-    fit_key, sample_key = jax.random.split(jax.random.fold_in(key, len(ORDER)))
+    fit_key, sample_key = jax.random.split(jax.random.fold_in(key, JUDGE))
     state, info = programs["reference"].fit(fit_key, labelled(problem))
     predicted = programs["reference"].predict_all(sample_key, state, judged_rows(problem))
     return beliefs(task, predicted, problem, rows), info

@@ -37,6 +37,12 @@ POSTERIORS = (
     "laplace_diag",
     "nuts_last_layer",
     "nuts",
+    "swag",
+    "sgld",
+    "cyclical_sghmc",
+    "snapshot_ensemble",
+    "dpe",
+    "sngp",
 )
 GUIDES: dict[str, Any] = {
     "svi_normal": functools.partial(autoguide.AutoNormal, init_scale=0.01),
@@ -216,6 +222,21 @@ def build(name: str, task: Task, sizes: Sizes) -> Posterior:
         return posteriors.laplace(
             plain, likelihood, training, structure=structure, prior_precision=task.prior_std**-2.0
         )
+    if name == "swag":
+        return posteriors.swag(plain, likelihood, training)
+    if name == "sgld":
+        return posteriors.sgld(
+            plain, likelihood, training, prior_std=task.prior_std, burn_in=sizes.steps // 6, draws=sizes.samples
+        )
+    if name == "cyclical_sghmc":
+        walk = {"steps": 5 * sizes.samples, "draws": sizes.samples // 4}
+        return posteriors.cyclical_sghmc(plain, likelihood, training, prior_std=task.prior_std, **walk)
+    if name == "snapshot_ensemble":
+        return posteriors.snapshot_ensemble(plain, likelihood, training, members=MEMBERS, steps=sizes.steps // MEMBERS)
+    if name == "dpe":
+        return posteriors.dpe(plain, likelihood, free, members=MEMBERS, strength=1 / labels)
+    if name == "sngp":
+        return posteriors.sngp(plain, likelihood, free)
     short = {"chains": 2, "warmup": sizes.short_warmup, "draws": sizes.short_draws}
     if name == "nuts_last_layer":
         return posteriors.nuts_last_layer(plain, likelihood, training, prior_std=task.prior_std, **short)

@@ -188,6 +188,8 @@ class Acquisition(NamedTuple):
     prepare(key, round) -> context             once per round
     init(key, pool) -> memory                  once per campaign; arrays given to a constructor enter here
     shortlist = (score, m)                     only the m best available rows are summarised and offered to `select`
+    twins                                      whether `Acquired.info["twins"]` has a generated row `[B, ...]` for each
+        row of the batch, which enters the labelled buffer under the same label as row -1
     """
 
     summarise: Callable[[Round, Inputs, Array], Any]
@@ -195,6 +197,7 @@ class Acquisition(NamedTuple):
     prepare: Callable[[PRNGKey, Round], Any] = nothing
     init: Callable[[PRNGKey, Pool], Any] = nothing
     shortlist: tuple[ScoreFn, int] | None = None
+    twins: bool = False
 
 
 class Learned(NamedTuple):
@@ -205,7 +208,10 @@ class Learned(NamedTuple):
 
 
 class RoundInfo(NamedTuple):
-    """What one `propose` reports. The metrics belong to `num_labelled`, before the batch in `rows`."""
+    """What one `propose` reports. The metrics belong to `num_labelled`, before the batch in `rows`.
+
+    Generated rows do not count as labelled; `info["generated"]` counts them where an acquisition makes some.
+    """
 
     num_labelled: Int[Array, ""]
     metrics: dict[str, Array]
@@ -221,9 +227,9 @@ class Cycle(NamedTuple):
 
     init(key, inputs [N, ...], rows [m], labels [m], available=None, values=None) -> state
     propose(state, inputs, validation, test) -> (state, RoundInfo)      learn, then choose
-    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B], excluded [B] = none) -> state
+    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B], excluded [B] = none, twins [B, ...] = none) -> state
         rows with valid = False (skipped, or beyond a short pool) stay in the pool, but for `excluded` ones, which leave
-        it for good
+        it for good; a row that is taken brings its twin with it, under its label, as row -1
     Labelled, available and excluded rows partition the pool, always.
 
     `init` is start and remember, `propose` is learn and choose. Learning takes nearly all the time to compile, and

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from al_jax.campaign.records import Record, Settings
+from al_jax.campaign.records import Record, Settings, without_twins
 from al_jax.campaign.store import Store, StoreError
 from al_jax.data import Dataset
 from al_jax.engine.compiled import Compiled
@@ -32,7 +32,7 @@ def unpack(
 ) -> tuple[list[State], list[Record]]:
     """States and records after `done` rounds, exactly as `pack` saw them."""
     labels = np.empty((*compiled.info.rows.shape, *dataset.labels.shape[1:]), dataset.labels.dtype)
-    record = Record(compiled.info, labels, np.empty(compiled.info.rows.shape, bool), np.empty(()))
+    record = Record(without_twins(compiled.info)[0], labels, np.empty(compiled.info.rows.shape, bool), np.empty(()))
     saved = restore(results, done, pack(compiled, compiled.states, [record] * done, settings))
     states = [
         state._replace(memory=fresh.memory, posterior=state.posterior if settings.warm_start else fresh.posterior)

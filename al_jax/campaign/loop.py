@@ -20,7 +20,7 @@ from al_jax.campaign.complaints import complaints
 from al_jax.campaign.identity import identity
 from al_jax.campaign.outcome import Campaign, refuse_all_stopped
 from al_jax.campaign.outputs import check_outputs
-from al_jax.campaign.records import Record, Settings, complete, seeds_of, stopped, tables
+from al_jax.campaign.records import Record, Settings, complete, seeds_of, stopped, tables, without_twins
 from al_jax.campaign.setup import layout_of, programs, start_rows, validate, warn_of_leaks
 from al_jax.campaign.store import Store, locked, log_start, write_json, write_table
 from al_jax.data import Dataset
@@ -189,7 +189,8 @@ def rounds(
                 told = yield Proposed(len(records), wanted, info, functools.partial(compiled.join, states))
                 labels, answered, excluded = answers.checked(told, wanted, info, len(records), dataset, settings)
             began = time.perf_counter()
-            states = compiled.absorb(states, np.asarray(info.rows), labels, answered, excluded)
+            info, twins = without_twins(info)
+            states = compiled.absorb(states, np.asarray(info.rows), labels, answered, excluded, *twins)
             records.append(Record(info, labels, answered, np.asarray(worked + time.perf_counter() - began)))
             _warn_once(info, settings, said)
             if results is not None:

@@ -65,6 +65,13 @@ def finite(records: list[Record]) -> np.ndarray:
     return np.all([record.info.fit["finite"] for record in records], axis=0)
 
 
+def without_twins(info: RoundInfo) -> tuple[RoundInfo, list[Any]]:
+    """What is kept of a round, and its generated rows, [] or [twins]: the labelled buffer has them."""
+    told = dict(info.info)
+    twins = [told.pop("twins")] if "twins" in told else []
+    return info._replace(info=told), twins
+
+
 def at_end(info: RoundInfo, settings: Settings) -> np.ndarray:
     """bool [S]: the seeds that have reached the budget, or have no row left in the pool."""
     return np.asarray((info.num_labelled >= settings.max_labels) | ~info.valid.any(axis=1))

@@ -22,7 +22,7 @@ class Compiled(NamedTuple):
 
     states: list[State]
     propose: Callable[[list[State]], tuple[list[State], RoundInfo]]  # RoundInfo on the host, [S, ...]
-    absorb: Callable[..., list[State]]  # states, and of `[S, B]` rows, labels, answered, excluded
+    absorb: Callable[..., list[State]]  # states, and of `[S, B]` rows, labels, answered, excluded, twins if there are
     join: Callable[[list[State]], State]  # on the host, [S, ...]
     split: Callable[[State], list[State]]  # the inverse of `join`
     info: RoundInfo  # shapes and types, [S, ...]
@@ -66,7 +66,8 @@ def compile_cycle(
         programs.choose, layout, (True, True, False, False), state, of_learned, of_pool, of_validation
     )
     batch, join, split = transfers(dataset, layout)
-    absorb = lower_absorb(programs.absorb, blank, batch, len(repetitions), batch_size, dataset, layout)
+    told = choose.out_info.info
+    absorb = lower_absorb(programs.absorb, blank, batch, len(repetitions), batch_size, dataset, layout, "twins" in told)
     lowered = [start, remember, learn, choose, absorb]
     executables = dict(zip(Cycle._fields, lowering.compile_lowered(lowered), strict=True))
     lowering.check_memory(list(executables.values()), state, layout)
@@ -116,11 +117,12 @@ def lower_absorb(
     batch_size: int,
     dataset: Dataset,
     layout: Layout,
+    twins: bool = False,
 ) -> lowering.Lowered:
     """`absorb` for a state without parameters and memory: they pass through, and need not be copied."""
     rows = np.zeros((seeds, batch_size), np.int32)
-    answers = batch(rows, dataset.labels[rows], rows > 0, rows > 0)[0]
-    return lowering.lower_over_seeds(absorb, layout, (True,) * 6, _bare(state), *answers)
+    answers = batch(rows, dataset.labels[rows], rows > 0, rows > 0, *([take(dataset.inputs, rows)] if twins else []))[0]
+    return lowering.lower_over_seeds(absorb, layout, (True,) * (1 + len(answers)), _bare(state), *answers)
 
 
 def absorbed(absorb: Callable[..., State], state: State, answers: tuple[Any, ...]) -> State:
@@ -135,7 +137,7 @@ def _bare(state: State) -> State:
 class Transfers(NamedTuple):
     """What goes from the host to the devices' groups and back."""
 
-    batch: Callable[..., list[tuple[Any, ...]]]  # of `absorb`, from rows, labels, answered and excluded [S, B]
+    batch: Callable[..., list[tuple[Any, ...]]]  # of `absorb`, from rows, labels, answered, excluded [S, B] and twins
     join: Callable[[list[State]], State]
     split: Callable[[State], list[State]]
 
@@ -143,7 +145,7 @@ class Transfers(NamedTuple):
 def transfers(dataset: Dataset, layout: Layout) -> Transfers:
     """Answered rows with their inputs, and states of all seeds `[S, ...]` in both directions."""
 
-    def batch(rows: np.ndarray, *told: np.ndarray) -> list[tuple[Any, ...]]:
+    def batch(rows: np.ndarray, *told: Any) -> list[tuple[Any, ...]]:
         return parallel.split((take(dataset.inputs, rows), rows, *told), layout)
 
     def join(groups: list[State]) -> State:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int
 
 from al_jax.engine.learning import Sizes, functions_of, learning
-from al_jax.engine.state import State, absorbing, keys, one_row, posterior_of, split_once, starting
+from al_jax.engine.state import State, absorbing, generated, keys, one_row, posterior_of, split_once, starting
 from al_jax.memo import memoised
 from al_jax.mesh import EVERYWHERE, OWN_PART, joined, on_mesh, one_by_one_on_cpu, unplaced
 from al_jax.pool import candidates
@@ -48,7 +48,7 @@ class Steps(NamedTuple):
     begin(state, data) -> Begun                  sample, prepare; `data.pool` is None when the pool is on the host
     as_round(state, data, begun) -> Round        what summaries are made with
     finish(state, learned, data, begun, rows [n], summary) -> RoundInfo       select among the candidates `rows`
-    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B], excluded [B] = none) -> state     neither
+    absorb(state, inputs [B, ...], rows [B], labels [B], valid [B], excluded [B] = none, twins = none) -> state  neither
     """
 
     recipe: Recipe
@@ -109,6 +109,7 @@ def steps(
     if evaluate not in ("samples", "point"):
         raise ValueError(f"evaluate={evaluate!r}: expected 'samples' or 'point'")
     capacity = max_labels + batch_size  # dynamic_update_slice clamps: a full buffer must still have room for a batch
+    capacity *= 2 if acquisition.twins else 1
 
     def remember(key: PRNGKey, available: Bool[Array, " N"], inputs: Inputs | None) -> Any:
         pool: Any = None if inputs is None else Pool(unplaced(inputs, len(available), mesh), available)
@@ -132,14 +133,15 @@ def steps(
     ) -> RoundInfo:
         available = state.available[rows]
         acquired = acquisition.select(keys(state).select, as_round(state, data, begun), summary, available, batch_size)
+        made = generated(state.labelled) if acquisition.twins else jnp.zeros((), jnp.int32)
         return RoundInfo(
-            num_labelled=state.labelled.count,
+            num_labelled=state.labelled.count - made,
             metrics=learned.metrics,
             fit=learned.fit,
             rows=rows[acquired.indices].astype(jnp.int32),
             scores=acquired.scores,
             valid=available[acquired.indices],
-            info=acquired.info,
+            info=acquired.info | ({"generated": made} if acquisition.twins else {}),
         )
 
     # Learning knows nothing of batches and subsets: campaigns that differ in these alone share its program.

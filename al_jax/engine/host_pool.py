@@ -85,7 +85,8 @@ def compile_host_pool(
     learned = parallel.shapes(learn.out_info[1], layout, of_seeds=True)
     begins = lower(begin, layout, (True, False), state, validation, kept=False)
     begun, offered = parallel.shapes(begins.out_info, layout, of_seeds=True)
-    absorb = lower_absorb(steps.absorb, blank, batch, len(repetitions), batch_size, dataset, layout)
+    twins = steps.acquisition.twins
+    absorb = lower_absorb(steps.absorb, blank, batch, len(repetitions), batch_size, dataset, layout, twins)
     lowered = [start, remember, learn, begins, absorb]
     _, m = steps.acquisition.shortlist or (None, subset)
     known = state, validation, begun

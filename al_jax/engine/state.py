@@ -98,34 +98,49 @@ def absorbing(max_labels: int) -> Callable[..., State]:
         labels: Array,
         valid: Bool[Array, " B"],
         excluded: Bool[Array, " B"] | None = None,
+        twins: Inputs | None = None,
     ) -> State:
         """Move the `valid` rows from the pool to the labelled buffer, take the `excluded` out of it; the next round.
 
         Whatever it is given, labelled, available and excluded rows partition the pool: a row that is not available, one
-        given twice, and what exceeds `max_labels` are passed over. Row -1 (never in the pool) is always taken.
+        given twice, and what exceeds `max_labels` are passed over. Row -1 (never in the pool) is always taken. A taken
+        row's twin follows under the same label, as row -1, and does not count towards `max_labels`.
         """
         count = state.labelled.count
         in_pool = rows >= 0
         repeated = jnp.any(jnp.tril(rows[:, None] == rows[None, :], -1) & valid[None, :], axis=1) & in_pool
         gone = jnp.zeros(len(rows), bool) if excluded is None else excluded & in_pool
         valid = valid & ~repeated & ~gone & (state.available[rows] | ~in_pool)
-        valid = valid & (count + jnp.cumsum(valid) <= max_labels)
+        known = count if twins is None else count - generated(state.labelled)
+        valid = valid & (known + jnp.cumsum(valid) <= max_labels)
         order = jnp.argsort(~valid, stable=True)  # the valid ones first
 
-        def append(buffer: Array, values: Array) -> Array:
-            return jax.lax.dynamic_update_slice_in_dim(buffer, values[order].astype(buffer.dtype), count, axis=0)
+        def with_batch(labelled: Labelled, inputs: Inputs, rows: Array) -> Labelled:
+            def append(buffer: Array, values: Array) -> Array:
+                values = values[order].astype(buffer.dtype)
+                return jax.lax.dynamic_update_slice_in_dim(buffer, values, labelled.count, axis=0)
 
-        labelled = Labelled(
-            inputs=jax.tree.map(append, state.labelled.inputs, inputs),
-            labels=append(state.labelled.labels, labels),
-            weights=state.labelled.weights,
-            rows=append(state.labelled.rows, rows),
-            count=count + jnp.sum(valid, dtype=jnp.int32),
-        )
+            return Labelled(
+                inputs=jax.tree.map(append, labelled.inputs, inputs),
+                labels=append(labelled.labels, labels),
+                weights=labelled.weights,
+                rows=append(labelled.rows, rows),
+                count=labelled.count + jnp.sum(valid, dtype=jnp.int32),
+            )
+
+        labelled = with_batch(state.labelled, inputs, rows)
+        if twins is not None:
+            labelled = with_batch(labelled, twins, jnp.full_like(rows, -1))
         available = state.available.at[jnp.where(in_pool, rows, 0)].min(~(gone | valid & in_pool))
         return state._replace(round=state.round + 1, labelled=labelled, available=available)
 
     return absorb
+
+
+def generated(labelled: Labelled) -> Int[Array, ""]:
+    """How many labelled rows never were in the pool."""
+    taken = jnp.arange(len(labelled.rows)) < labelled.count
+    return jnp.sum(taken & (labelled.rows < 0), dtype=jnp.int32)
 
 
 def split_once(key: PRNGKey) -> tuple[PRNGKey, PRNGKey, PRNGKey]:

@@ -13,8 +13,11 @@ Part: TypeAlias = ScoreFn | Acquisition
 
 
 def as_acquisition(part: Part) -> Acquisition:
-    """The part itself, or `top_k` of a score."""
-    return part if isinstance(part, Acquisition) else top_k(part)
+    """The part itself, or `top_k` of a score; ValueError for one that generates rows: a combination would lose them."""
+    acquisition = part if isinstance(part, Acquisition) else top_k(part)
+    if acquisition.twins:
+        raise ValueError("a part generates rows: expected one without, such as deepfool(augment=False)")
+    return acquisition
 
 
 def as_score(part: Part) -> Acquisition:

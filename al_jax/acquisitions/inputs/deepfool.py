@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from al_jax.acquisitions.top_k import select_best
 from al_jax.memo import memoised
-from al_jax.types import Acquisition, Inputs, Round
+from al_jax.types import Acquired, Acquisition, Inputs, PRNGKey, Round
 
 
 def norms(x: Inputs) -> Float[Array, " n"]:
@@ -60,10 +60,13 @@ def boundary_step(
     return distance, step, jnp.isfinite(distance)
 
 
-def distances(
+def perturbed(
     log_p: Callable[[Inputs], Float[Array, "n C"]], x: Inputs, steps: int, overshoot: float
-) -> Float[Array, " n"]:
-    """|r| of the perturbation that DeepFool finds for every row; +inf where it finds none in `steps` steps."""
+) -> tuple[Float[Array, " n"], Inputs]:
+    """|r| of the perturbation that DeepFool finds for every row, and the row with it, on the other side.
+
+    Where it finds none in `steps` steps: +inf, and the row as it is.
+    """
     own = jnp.argmax(log_p(x), axis=-1)
 
     def moved(r: Inputs) -> Inputs:
@@ -84,11 +87,11 @@ def distances(
     count = len(own)
     begin = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, x), jnp.ones(count, bool), jnp.zeros(count, bool)
     _, r, _, found = jax.lax.while_loop(active, advance, begin)
-    return jnp.where(found, norms(r), jnp.inf)
+    return jnp.where(found, norms(r), jnp.inf), plus(x, times(jnp.where(found, 1.0 + overshoot, 0.0), r))
 
 
 @memoised
-def deepfool(steps: int = 50, overshoot: float = 0.02) -> Acquisition:
+def deepfool(steps: int = 50, overshoot: float = 0.02, augment: bool = False) -> Acquisition:
     """The rows with the smallest perturbation that changes their class, by DeepFool (Ducoffe & Precioso 2018).
 
     Each step goes to the nearest boundary of the network linearised where it stands, min over classes k of
@@ -102,8 +105,11 @@ def deepfool(steps: int = 50, overshoot: float = 0.02) -> Acquisition:
     chunk, and its activations. Prefilter large pools, as the authors do (300 to 1 000 rows).
 
     Departures: as in the authors' code, and not in the paper, the class is read and the network linearised at
-    x + (1 + overshoot) r, so that a row that lies on the boundary has crossed it; |r| is without the overshoot. The
-    perturbed twin that DFAL labels as well is not added. ValueError for steps below 1, a negative overshoot, integer
+    x + (1 + overshoot) r, so that a row that lies on the boundary has crossed it; |r| is without the overshoot.
+
+    With `augment` every acquired row brings its twin x + (1 + overshoot) r under the same label, as DFAL does: the twin
+    costs no label, never enters the pool or a metric, and `info_generated` counts it. A row that cannot be moved is its
+    own twin. Memory: a copy of all rows that are offered. ValueError for steps below 1, a negative overshoot, integer
     inputs, and a regression.
     """
     if steps < 1:
@@ -111,7 +117,7 @@ def deepfool(steps: int = 50, overshoot: float = 0.02) -> Acquisition:
     if not 0 <= overshoot < float("inf"):
         raise ValueError(f"overshoot={overshoot}: expected 0 or more, and finite")
 
-    def summarise(round: Round, x: Inputs, rows: Array) -> Float[Array, " n"]:
+    def summarise(round: Round, x: Inputs, rows: Array) -> Any:
         kinds = {leaf.dtype for leaf in jax.tree.leaves(x)}
         if wrong := [str(kind) for kind in kinds if not jnp.issubdtype(kind, jnp.floating)]:
             raise ValueError(f"deepfool moves inputs, and these are {wrong[0]}: expected floats, such as x / 255")
@@ -122,6 +128,13 @@ def deepfool(steps: int = 50, overshoot: float = 0.02) -> Acquisition:
                 raise ValueError(f"deepfool needs `point` [n, C], log-probabilities of classes; it is {point.shape}")
             return point
 
-        return -distances(log_p, x, steps, overshoot)
+        distance, twins = perturbed(log_p, x, steps, overshoot)
+        return (-distance, twins) if augment else -distance
 
-    return Acquisition(summarise, select_best)
+    def select(key: PRNGKey, round: Round, summary: Any, available: Array, batch_size: int) -> Acquired:
+        scores, twins = summary
+        found = select_best(key, round, scores, available, batch_size)
+        of_batch = jax.tree.map(lambda leaf: leaf[found.indices], twins)
+        return found._replace(info=found.info | {"twins": of_batch})
+
+    return Acquisition(summarise, select if augment else select_best, twins=augment)

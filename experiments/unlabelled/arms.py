@@ -61,6 +61,8 @@ QUESTIONS = (
             FIXMATCH,
             on_images("mean_teacher", "random", f"consistency('mean_teacher'), {PLAIN}"),
             on_images("pi", "random", f"consistency, {PLAIN}"),
+            on_images("mean_teacher_weight_1", "random", f"consistency('mean_teacher', weight=1.0), {PLAIN}"),
+            on_images("pi_weight_1", "random", f"consistency(weight=1.0), {PLAIN}"),
             on_images("pseudo_labels", "random", f"pseudo_labels, {PLAIN}"),
             on_images("entropy_minimisation", "random", f"entropy_minimisation, {PLAIN}"),
             on_images("mixup", "random", f"mixup, {PLAIN}"),

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from al_jax.acquisitions.top_k import select_best
 from al_jax.types import Acquisition, Inputs, Labelled, Pool, PRNGKey, Round
@@ -103,9 +103,8 @@ def trained(key: PRNGKey, labelled: Labelled, pool: Pool, condition: Condition, 
     """
     init_key, step_key = jax.random.split(key)
     places, mine = jnp.cumsum(pool.available), jnp.maximum(labelled.count, 1)
-    free = pool.available.astype(jnp.float32)
     example = jax.tree.map(lambda leaf: jnp.asarray(leaf)[:1], pool.inputs)
-    shift, scale = _moments(pool, free)
+    shift, scale = _moments(pool)
     width = flat(example).shape[1]
     parts, ones = networks(width, sizes), jnp.zeros((1, sizes.latent + 1))
     inits = {"encoder": flat(example), "decoder": ones, "discriminator": ones}
@@ -157,11 +156,15 @@ def _applied(parts: dict[str, Layers], params: dict[str, Any], name: str, x: Arr
     return jnp.asarray(parts[name].apply({"params": params[name]}, x))
 
 
-def _moments(pool: Pool, free: Bool[Array, " N"] | Float[Array, " N"]) -> tuple[Array, Array]:
+def _moments(pool: Pool) -> tuple[Array, Array]:
     """Mean and deviation of all numbers of the available rows; 0 and 1 where there are none, or one value alone."""
-    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(pool.inputs)]
-    sums = [(leaf.reshape(len(leaf), -1).astype(jnp.float32), free) for leaf in leaves]
-    number = jnp.maximum(free.sum() * sum(rows.shape[1] for rows, _ in sums), 1.0)
-    mean = sum(jnp.sum(rows * f[:, None]) for rows, f in sums) / number
-    variance = sum(jnp.sum(jnp.square(rows - mean) * f[:, None]) for rows, f in sums) / number
-    return jnp.asarray(mean), jnp.where(variance > 0, jnp.sqrt(variance), 1.0)
+    free = pool.available[:, None]
+    rows = [jnp.asarray(leaf).reshape(len(leaf), -1).astype(jnp.float32) for leaf in jax.tree.leaves(pool.inputs)]
+    number = jnp.maximum(free.sum() * sum(r.shape[1] for r in rows), 1)
+
+    def mean_of(function: Callable[[Array], Array]) -> Array:
+        return sum((jnp.sum(jnp.where(free, function(r), 0.0)) for r in rows), start=jnp.zeros(())) / number
+
+    mean = mean_of(lambda r: r)
+    variance = mean_of(lambda r: jnp.square(r - mean))
+    return mean, jnp.where(variance > 0, jnp.sqrt(variance), 1.0)

@@ -10,7 +10,17 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int
 
 from al_jax.engine.learning import Sizes, functions_of, learning
-from al_jax.engine.state import State, absorbing, generated, keys, one_row, posterior_of, split_once, starting
+from al_jax.engine.state import (
+    State,
+    absorbing,
+    check_twins,
+    generated,
+    keys,
+    one_row,
+    posterior_of,
+    split_once,
+    starting,
+)
 from al_jax.memo import memoised
 from al_jax.mesh import EVERYWHERE, OWN_PART, joined, on_mesh, one_by_one_on_cpu, unplaced
 from al_jax.pool import candidates
@@ -133,6 +143,7 @@ def steps(
     ) -> RoundInfo:
         available = state.available[rows]
         acquired = acquisition.select(keys(state).select, as_round(state, data, begun), summary, available, batch_size)
+        check_twins(acquisition, acquired, data.labelled)
         made = generated(state.labelled) if acquisition.twins else jnp.zeros((), jnp.int32)
         return RoundInfo(
             num_labelled=state.labelled.count - made,

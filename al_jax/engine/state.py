@@ -11,7 +11,7 @@ from al_jax import sweep
 from al_jax.memo import memoised
 from al_jax.sweep import UNSWEPT, Recipe
 from al_jax.threefry import as_before, written_out
-from al_jax.types import Inputs, Labelled, Posterior, PRNGKey
+from al_jax.types import Acquired, Acquisition, Inputs, Labelled, Posterior, PRNGKey
 
 
 class State(NamedTuple):
@@ -135,6 +135,19 @@ def absorbing(max_labels: int) -> Callable[..., State]:
         return state._replace(round=state.round + 1, labelled=labelled, available=available)
 
     return absorb
+
+
+def check_twins(acquisition: Acquisition, acquired: Acquired, labelled: Labelled) -> None:
+    """ValueError unless generated rows are there exactly when announced, and have the types of the inputs."""
+    if ("twins" in acquired.info) != acquisition.twins:
+        there = "has" if "twins" in acquired.info else "lacks"
+        raise ValueError(f"twins={acquisition.twins}, and `select` {there} info['twins']: expected both or neither")
+    if acquisition.twins:
+        found, expected = (
+            jax.tree.map(lambda leaf: leaf.dtype.name, tree) for tree in (acquired.info["twins"], labelled.inputs)
+        )
+        if found != expected:
+            raise ValueError(f"info['twins'] has rows of {found}: expected {expected}, as the inputs")
 
 
 def generated(labelled: Labelled) -> Int[Array, ""]:

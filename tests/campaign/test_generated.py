@@ -121,6 +121,23 @@ def test_a_shortlist_keeps_twins_and_a_combination_refuses_them(dataset):
             combine(deepfool(5, augment=True))
 
 
+def test_twins_that_are_not_announced_or_of_another_type_are_refused(dataset):
+    method = deepfool(5, augment=True)
+    for wrong, words in (
+        (method._replace(twins=False), r"twins=False, and `select` has info\['twins'\]"),
+        (deepfool(5)._replace(twins=True), r"twins=True, and `select` lacks info\['twins'\]"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            run(POSTERIOR, wrong, dataset, SETTINGS)
+
+    def rounded(*args):
+        found = method.select(*args)
+        return found._replace(info=found.info | {"twins": found.info["twins"].astype(jnp.int32)})
+
+    with pytest.raises(ValueError, match="has rows of int32: expected float32, as the inputs"):
+        run(POSTERIOR, method._replace(select=rounded), dataset, SETTINGS)
+
+
 def test_the_buffer_takes_labels_up_to_its_limit_however_many_twins(dataset):
     """By hand: limit 4, two rows known, batches of 3."""
     posterior = tiny("point")

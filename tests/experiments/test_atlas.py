@@ -14,10 +14,10 @@ from experiments.atlas.arms import (
     ACQUISITIONS,
     BASELINE,
     LEVEL,
-    POSTERIORS,
     REGIMES,
     RESULTS,
     SAME,
+    SOURCES,
     Arm,
     Regime,
     Setting,
@@ -197,12 +197,14 @@ def test_the_committed_page_is_of_the_committed_curves(monkeypatch):
     assert page(RESULTS) == committed, "run python -m experiments.atlas --page docs/atlas.md"
 
 
-def test_curves_of_the_committed_atlas_are_whole():
-    for posterior in POSTERIORS:
-        folder = "mc_dropout" if posterior == "mc_dropout" else "ensemble_point_5"
-        for path in sorted((RESULTS / "digits" / "middle" / folder).glob("*.csv")):
-            table = pd.read_csv(path)
-            assert table.groupby("seed").num_labelled.apply(list).map(tuple).nunique() == 1, path
-            assert table.seed.nunique() == 20, path
-            assert table.num_labelled.min() == 20
-            assert table.num_labelled.max() == 220
+def test_curves_of_the_committed_atlas_are_whole(monkeypatch):
+    monkeypatch.undo()
+    paths = sorted(RESULTS.glob("*/*/*/*.csv"))
+    assert paths
+    for path in paths:
+        table, (data, regime) = pd.read_csv(path), path.parts[-4:-2]
+        assert table.groupby("seed").num_labelled.apply(list).map(tuple).nunique() == 1, path
+        assert table.seed.nunique() == 20, path
+        classes = SOURCES[data].classes
+        assert table.num_labelled.min() == REGIMES[regime].initial * classes
+        assert table.num_labelled.max() == REGIMES[regime].labels * classes

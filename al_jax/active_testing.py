@@ -14,7 +14,7 @@ from al_jax.information import log_marginal
 from al_jax.types import PRNGKey
 
 
-class Draws(NamedTuple):
+class Asked(NamedTuple):
     """Rows in the order they were drawn, without replacement, and the probability of each when it was drawn."""
 
     rows: Int[Array, " M"]
@@ -31,7 +31,7 @@ def expected_loss(log_probs: Float[Array, "n K C"], model: Float[Array, "n C"]) 
     return -jnp.sum(jnp.where(surrogate > 0, surrogate * model, 0.0), axis=-1)
 
 
-def drawn(key: PRNGKey, scores: Float[Array, " N"], number: int, uniform: float = 0.1) -> Draws:
+def ask(key: PRNGKey, scores: Float[Array, " N"], number: int, uniform: float = 0.1) -> Asked:
     """Draw `number` rows one by one, in proportion to their scores among the rows that are left.
 
     A share `uniform` of the probability is spread evenly, so that no row is out of reach: an estimate from rows of
@@ -52,7 +52,7 @@ def drawn(key: PRNGKey, scores: Float[Array, " N"], number: int, uniform: float 
         return left.at[row].set(False), (row.astype(jnp.int32), q[row])
 
     _, (rows, probabilities) = jax.lax.scan(one, jnp.ones(size, bool), jax.random.split(key, number))
-    return Draws(rows, probabilities)
+    return Asked(rows, probabilities)
 
 
 def lure_weights(probabilities: Float[Array, " M"], size: int) -> Float[Array, " M"]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from al_jax.active_testing import drawn, expected_loss, lure, lure_weights
+from al_jax.active_testing import ask, expected_loss, lure, lure_weights
 
 
 @pytest.mark.parametrize(("size", "number"), [(4, 1), (4, 2), (5, 3), (4, 4)])
@@ -42,7 +42,7 @@ def test_the_weights_are_the_papers():
 
 def test_draws_are_distinct_and_their_probabilities_those_of_the_scores():
     scores = jnp.asarray([1.0, 0.0, 3.0, 4.0])
-    found = jax.vmap(lambda key: drawn(key, scores, 3, uniform=0.2))(jax.random.split(jax.random.key(0), 20_000))
+    found = jax.vmap(lambda key: ask(key, scores, 3, uniform=0.2))(jax.random.split(jax.random.key(0), 20_000))
     rows, q = np.asarray(found.rows), np.asarray(found.probabilities)
     assert all(len(set(row)) == 3 for row in rows[:500].tolist())
     expected = 0.8 * np.asarray(scores) / 8 + 0.2 / 4
@@ -55,7 +55,7 @@ def test_draws_are_distinct_and_their_probabilities_those_of_the_scores():
 
 
 def test_scores_of_zero_are_drawn_evenly():
-    found = drawn(jax.random.key(0), jnp.zeros(5), 5)
+    found = ask(jax.random.key(0), jnp.zeros(5), 5)
     np.testing.assert_allclose(found.probabilities, 1 / np.arange(5, 0, -1), rtol=1e-6)
     assert sorted(found.rows.tolist()) == list(range(5))
 
@@ -67,14 +67,14 @@ def test_draws_by_the_expected_loss_are_closer_than_uniform_ones():
     scores = losses * jnp.asarray(rng.uniform(0.5, 1.5, 500))
 
     def error(key, scores):
-        found = drawn(key, scores, 20)
+        found = ask(key, scores, 20)
         return lure(losses[found.rows], found.probabilities, 500) - losses.mean()
 
     keys = jax.random.split(jax.random.key(0), 2000)
     active, plain = (np.asarray(jax.vmap(error, (0, None))(keys, s)) for s in (scores, jnp.ones(500)))
     assert (active**2).mean() < 0.3 * (plain**2).mean()
     assert abs(active.mean()) < 4 * active.std() / np.sqrt(2000)
-    biased = np.asarray(jax.vmap(lambda key: losses[drawn(key, scores, 20).rows].mean())(keys)) - float(losses.mean())
+    biased = np.asarray(jax.vmap(lambda key: losses[ask(key, scores, 20).rows].mean())(keys)) - float(losses.mean())
     assert biased.mean() > 10 * biased.std() / np.sqrt(2000), "the plain mean of chosen rows is too large"
 
 
@@ -90,9 +90,9 @@ def test_the_expected_loss_is_a_cross_entropy_in_nats():
 def test_what_cannot_be_is_named():
     for number in (0, 6):
         with pytest.raises(ValueError, match=f"number={number}: expected 1 to 5"):
-            drawn(jax.random.key(0), jnp.ones(5), number)
+            ask(jax.random.key(0), jnp.ones(5), number)
     for uniform in (0.0, 1.5):
         with pytest.raises(ValueError, match=f"uniform={uniform}: expected a share above 0"):
-            drawn(jax.random.key(0), jnp.ones(5), 2, uniform)
+            ask(jax.random.key(0), jnp.ones(5), 2, uniform)
     with pytest.raises(ValueError, match="size=2: expected at least 3"):
         lure(jnp.ones(3), jnp.ones(3), 2)

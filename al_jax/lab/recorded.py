@@ -105,6 +105,8 @@ def record(
     results: Store | None = None,
 ) -> Campaign:
     """Run the campaign; `keep(round, snapshot)` is called before the labels of each round are given."""
+    if acquisition.twins and ready.keep_states:
+        raise ValueError(f"{method} generates rows, which a replay cannot know: expected a task with keep_states=False")
     settings, labels = ready.settings, ready.dataset.labels
     total = -(-(settings.max_labels - settings.initial_labels) // settings.batch_size)
     report(f"{method}: compiling", 0, total)

@@ -105,6 +105,16 @@ def forward(module: nn.Module, params: Any, x: Inputs, rngs: dict[str, PRNGKey] 
     return Outputs(logits, None if features is None else features[0].reshape(len(features[0]), -1), extras)
 
 
+def features_of(outputs: Outputs, module: nn.Module) -> Float[Array, "n D"]:
+    """`outputs.features`; ValueError when the network names none."""
+    if outputs.features is None:
+        raise ValueError(
+            f"module={type(module).__name__} names no `features`: expected self.sow('intermediates', 'features', h) of "
+            "what enters its last layer"
+        )
+    return outputs.features
+
+
 def forward_rows(module: nn.Module, params: Any, x: Inputs, rngs: dict[str, PRNGKey] | None = None) -> Outputs:
     """`forward`, row by row with the same `rngs`: ONE function, so that a row's output cannot depend on other rows.
 

@@ -10,7 +10,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from al_jax.memo import memoised
-from al_jax.models.forward import Outputs, forward, forward_rows, in_dtype, init_params
+from al_jax.models.forward import Outputs, features_of, forward, forward_rows, in_dtype, init_params
 from al_jax.posteriors.point import point_metrics
 from al_jax.sweep import known
 from al_jax.training import Apply, Training, train
@@ -106,20 +106,12 @@ def sngp(
         keys = jax.random.split(jax.random.fold_in(key, 1), 3)
         network = init_params(module, key, x)
         outputs = jax.eval_shape(lambda p: forward(module, p, x), network)
-        width, classes = features_of(outputs).shape[1], likelihood.outputs or outputs.logits.shape[-1]
+        width, classes = features_of(outputs, module).shape[1], likelihood.outputs or outputs.logits.shape[-1]
         weights = jax.random.normal(keys[0], (random_features, classes)) / jnp.sqrt(prior_precision)
         frequencies = jax.random.normal(keys[1], (width, random_features))
         phases = jax.random.uniform(keys[2], (random_features,), maxval=2 * jnp.pi)
         factor = jnp.sqrt(prior_precision) * jnp.eye(random_features)
         return State(Params(network, weights), frequencies, phases, jnp.tile(factor, (classes, 1, 1)))
-
-    def features_of(outputs: Outputs) -> Any:
-        if outputs.features is None:
-            raise ValueError(
-                f"module={type(module).__name__} names no `features`, on which the Gaussian process is: expected "
-                "self.sow('intermediates', 'features', h)"
-            )
-        return outputs.features
 
     def lifted(state: State, h: Float[Array, "n D"]) -> Float[Array, "n M"]:
         angles = jnp.matmul(h.astype(jnp.float32) / length_scale, state.frequencies) + state.phases
@@ -132,7 +124,7 @@ def sngp(
         def outputs(params: Params, key: PRNGKey | None, x: Inputs) -> Array:
             rngs = None if key is None else {"dropout": key}
             found = forward(trained, normalised(params.network, bound), x, rngs)
-            return lifted(state, features_of(found)) @ params.weights
+            return lifted(state, features_of(found, module)) @ params.weights
 
         def penalty(params: Params, count: Array) -> Array:
             own = 0.0 if training.penalty is None else training.penalty(params, count)
@@ -156,7 +148,7 @@ def sngp(
         inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], labelled.inputs)
         labels, weights = (jnp.asarray(column)[rows] for column in (labelled.labels, labelled.weights))
         with jax.default_matmul_precision("highest"):
-            phi = lifted(state, features_of(deterministic(state, inputs)))
+            phi = lifted(state, features_of(deterministic(state, inputs), module))
 
             def curvature(outputs: Array, label: Array) -> Array:
                 return jnp.diag(jax.hessian(lambda o: likelihood.loss(o[None], label[None])[0])(outputs))
@@ -174,7 +166,7 @@ def sngp(
 
     def predict(state: State, draws: Float[Array, "K M C"], x: Inputs) -> Predictions:
         _, features, extras = found = deterministic(state, x)
-        phi = lifted(state, features_of(found))
+        phi = lifted(state, features_of(found, module))
         outputs = jnp.einsum("nm,kmc->nkc", phi, draws)
         return likelihood.predictions(outputs, phi @ state.params.weights, features, extras)
 

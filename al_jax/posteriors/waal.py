@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from al_jax.memo import memoised
-from al_jax.models.forward import Outputs, forward, forward_rows, in_dtype, init_params
+from al_jax.models.forward import features_of, forward, forward_rows, in_dtype, init_params
 from al_jax.models.last_layer import head
 from al_jax.posteriors.point import point_metrics
 from al_jax.sweep import known
@@ -68,16 +68,8 @@ def waal(
 
     def init(key: PRNGKey, x: Inputs) -> Params:
         network = init_params(module, key, x)
-        width = features_of(jax.eval_shape(lambda p: forward(module, p, x), network)).shape[1]
+        width = features_of(jax.eval_shape(lambda p: forward(module, p, x), network), module).shape[1]
         return Params(network, Critic().init(jax.random.fold_in(key, 1), jnp.zeros((1, width)))["params"])
-
-    def features_of(outputs: Outputs) -> Any:
-        if outputs.features is None:
-            raise ValueError(
-                f"module={type(module).__name__} names no `features`, which WAAL compares: expected "
-                "self.sow('intermediates', 'features', h)"
-            )
-        return outputs.features
 
     def critic(params: Any, features: Float[Array, "n D"]) -> Float[Array, " n"]:
         return jnp.asarray(Critic().apply({"params": params}, features))
@@ -97,7 +89,7 @@ def waal(
         pool_key, between_key = (jax.random.fold_in(key, i) for i in (1, 2))
         known_rows = forward(trained, params.network, labelled.inputs, {"dropout": key})
         others = forward(trained, params.network, unlabelled.inputs, {"dropout": pool_key})
-        both = features_of(known_rows).astype(jnp.float32), features_of(others).astype(jnp.float32)
+        both = tuple(features_of(found, module).astype(jnp.float32) for found in (known_rows, others))
         some = unlabelled.valid[0] & labelled.valid.any()
 
         def distance(of: Any, here: Array, there: Array) -> Array:
@@ -129,7 +121,7 @@ def waal(
 
     def predict(state: Params, draws: None, x: Inputs) -> Predictions:
         found = forward_rows(module, state.network, x)
-        extras = found.extras | {"critic": critic(state.critic, features_of(found))}
+        extras = found.extras | {"critic": critic(state.critic, features_of(found, module))}
         return likelihood.predictions(found.logits[..., None, :], found.logits, found.features, extras)
 
     def of_last_layer(state: Params, x: Inputs, features: Array) -> Array:

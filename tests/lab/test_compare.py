@@ -142,6 +142,11 @@ def test_a_second_comparison_runs_only_what_is_new(result, cache, task, runs):
         pd.testing.assert_frame_equal(old, new)
 
 
+def test_generated_rows_are_refused_where_rounds_are_kept_for_a_replay(cache, task):
+    with pytest.raises(ValueError, match="dfal generates rows, which a replay cannot know"):
+        lab.compare({"dfal": aq.deepfool(2, augment=True)}, seeds=3, task=task)
+
+
 def test_a_sweep_has_a_comparison_for_each_setting(cache, dataset):
     def posterior(dataset, learning_rate):
         network = MLP(3, (5,), 0.5)

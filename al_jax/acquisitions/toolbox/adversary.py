@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from al_jax.acquisitions.top_k import select_best
+from al_jax.training.loop import drawn_from
 from al_jax.types import Acquisition, Inputs, Labelled, Pool, PRNGKey, Round
 
 HALF = 64
@@ -102,7 +103,7 @@ def trained(key: PRNGKey, labelled: Labelled, pool: Pool, condition: Condition, 
     Rows are standardised by mean and deviation of all numbers of the available rows.
     """
     init_key, step_key = jax.random.split(key)
-    places, mine = jnp.cumsum(pool.available), jnp.maximum(labelled.count, 1)
+    mine, unlabelled_rows = jnp.maximum(labelled.count, 1), drawn_from(pool, HALF)
     example = jax.tree.map(lambda leaf: jnp.asarray(leaf)[:1], pool.inputs)
     shift, scale = _moments(pool)
     width = flat(example).shape[1]
@@ -116,12 +117,10 @@ def trained(key: PRNGKey, labelled: Labelled, pool: Pool, condition: Condition, 
     def drawn(key: PRNGKey) -> tuple[Array, Array]:
         known_key, free_key = jax.random.split(key)
         here = jax.random.randint(known_key, (HALF,), 0, mine)
-        which = jax.random.randint(free_key, (HALF,), 0, jnp.maximum(places[-1], 1))
-        there = jnp.minimum(jnp.searchsorted(places, which, side="right"), len(places) - 1)
+        others = unlabelled_rows(free_key)
+        assert others is not None  # HALF of them
         rows = jax.tree.map(
-            lambda a, b: jnp.concatenate([jnp.asarray(a)[here], jnp.asarray(b)[there].astype(a.dtype)]),
-            labelled.inputs,
-            pool.inputs,
+            lambda a, b: jnp.concatenate([jnp.asarray(a)[here], b.astype(a.dtype)]), labelled.inputs, others.inputs
         )
         return (flat(rows) - shift) / scale, jax.lax.stop_gradient(condition(rows))
 
